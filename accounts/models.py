@@ -38,17 +38,11 @@ class User(AbstractUser):
         _("display name"),
         max_length=150,
         blank=True,
-        help_text=_(
-            "The name printed beside entries and signatures. Empty: the username is printed."
-        ),
+        help_text=_("The name printed beside entries and signatures. Empty: the username is printed."),
     )
     email = models.EmailField(_("email address"), unique=True)
-    theme = models.CharField(
-        _("theme"), max_length=5, choices=Theme, default=Theme.AUTO
-    )
-    password_changed_at = models.DateTimeField(
-        _("password changed at"), default=timezone.now, editable=False
-    )
+    theme = models.CharField(_("theme"), max_length=5, choices=Theme, default=Theme.AUTO)
+    password_changed_at = models.DateTimeField(_("password changed at"), default=timezone.now, editable=False)
 
     objects = KeptUserManager()
 
@@ -56,15 +50,9 @@ class User(AbstractUser):
         verbose_name = _("user")
         verbose_name_plural = _("users")
         constraints = [
-            models.UniqueConstraint(
-                Lower("username"), name="accounts_user_username_unique_without_case"
-            ),
-            models.UniqueConstraint(
-                Lower("email"), name="accounts_user_email_unique_without_case"
-            ),
-            models.CheckConstraint(
-                condition=~models.Q(email=""), name="accounts_user_email_is_given"
-            ),
+            models.UniqueConstraint(Lower("username"), name="accounts_user_username_unique_without_case"),
+            models.UniqueConstraint(Lower("email"), name="accounts_user_email_unique_without_case"),
+            models.CheckConstraint(condition=~models.Q(email=""), name="accounts_user_email_is_given"),
             models.CheckConstraint(
                 condition=models.Q(theme__in=["auto", "light", "dark"]),
                 name="accounts_user_theme_is_known",
