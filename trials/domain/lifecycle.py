@@ -1,4 +1,4 @@
-"""The states of a participant and of a protocol version, as plain tables: state × event → state."""
+"""The states of a participant and of a protocol version, as plain tables: state and event give the next state."""
 
 from __future__ import annotations
 

@@ -1,0 +1,9 @@
+"""The states of a stage gate."""
+
+from enum import StrEnum
+
+
+class GateState(StrEnum):
+    WAITING = "waiting"
+    PROPOSED = "proposed"
+    DECIDED = "decided"

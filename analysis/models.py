@@ -1,0 +1,130 @@
+"""What was decided of the data: adjudicated endpoints and stage gates. Frozen rows; new data make new ones."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from django.db import models
+from django.db.models import Q
+
+from analysis.domain.gates import GateState
+from trials.models import Membership, Participant, ProtocolVersion, Trial
+
+
+class AdjudicationQuerySet(models.QuerySet["Adjudication"]):
+    def visible_to(self, membership: Membership) -> Self:
+        own = self.filter(participant__trial_id=membership.trial_id)
+        return own if membership.site_id is None else own.filter(participant__site_id=membership.site_id)
+
+    def current(self) -> Self:
+        return self.filter(is_current=True)
+
+
+class Adjudication(models.Model):
+    """One endpoint of one participant, decided by its method on the data of one moment.
+
+    ``is_evaluable`` is stored beside the endpoint and independently of it: a participant can reach the endpoint and not
+    be evaluable, and "not evaluable" is never "not reached". None: not known yet.
+    """
+
+    participant = models.ForeignKey(Participant, on_delete=models.PROTECT, related_name="adjudications")
+    endpoint = models.CharField(max_length=60)
+    status = models.CharField(max_length=20, help_text="reached, not_reached, competing, pending, insufficient_data")
+    event_day = models.IntegerField(null=True)
+    event_date = models.DateField(null=True)
+    competing_kind = models.CharField(max_length=30, blank=True)
+    is_evaluable = models.BooleanField(null=True)
+    evidence = models.JSONField(help_text="rows it rests on, flags, and the sentence that says why")
+    parameters = models.JSONField()
+    method = models.CharField(max_length=40)
+    method_version = models.CharField(max_length=20)
+    protocol_version = models.ForeignKey(ProtocolVersion, on_delete=models.PROTECT, related_name="+")
+    code_version = models.CharField(max_length=40)
+    input_sha256 = models.CharField(max_length=64)
+    is_current = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = AdjudicationQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["participant", "endpoint"],
+                condition=Q(is_current=True),
+                name="analysis_adjudication_one_current",
+            )
+        ]
+        indexes = [models.Index(fields=["endpoint", "status"], name="analysis_adjudication_status")]
+
+    def __str__(self) -> str:
+        return f"{self.participant} {self.endpoint}: {self.status}"
+
+
+class AdjudicationNeed(models.Model):
+    """A participant whose data are newer than the endpoint decided on them: what the sweep works off.
+
+    Written in the transaction that records the observation, so that losing the broker loses no result.
+    """
+
+    participant = models.OneToOneField(Participant, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    since = models.DateTimeField()
+
+    audit_exempt = "a mark for the queue; what it leads to is audited"
+
+    def __str__(self) -> str:
+        return f"{self.participant} since {self.since}"
+
+
+class Gate(models.Model):
+    """One stage of a trial: waiting for its participants, then proposed on a frozen snapshot, then decided by a person."""
+
+    trial = models.ForeignKey(Trial, on_delete=models.PROTECT, related_name="gates")
+    stage = models.PositiveSmallIntegerField()
+    state = models.CharField(max_length=12, choices=[(s.value, s.value) for s in GateState])
+    protocol_version = models.ForeignKey(ProtocolVersion, on_delete=models.PROTECT, related_name="+")
+    snapshot = models.JSONField(default=dict, help_text="participants in order, each with status, as they were counted")
+    snapshot_sha256 = models.CharField(max_length=64, blank=True)
+    responders = models.PositiveIntegerField(null=True)
+    evaluable = models.PositiveIntegerField(null=True)
+    boundary = models.PositiveIntegerField(null=True)
+    proposal = models.CharField(
+        max_length=10, blank=True, choices=[("continue", "continue"), ("stop", "stop"), ("success", "success")]
+    )
+    method_version = models.CharField(max_length=20, blank=True)
+    code_version = models.CharField(max_length=40, blank=True)
+    proposed_at = models.DateTimeField(null=True)
+    safety_reviewed_by = models.ForeignKey(Membership, on_delete=models.PROTECT, null=True, related_name="+")
+    safety_reviewed_at = models.DateTimeField(null=True)
+    safety_review = models.TextField(blank=True)
+    decision = models.CharField(
+        max_length=10,
+        blank=True,
+        choices=[("continue", "continue"), ("stop", "stop"), ("modify", "modify"), ("success", "success")],
+    )
+    decided_by = models.ForeignKey(Membership, on_delete=models.PROTECT, null=True, related_name="+")
+    decided_at = models.DateTimeField(null=True)
+    decision_reason = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["trial", "stage"], name="analysis_gate_unique"),
+            models.CheckConstraint(
+                condition=Q(state__in=[s.value for s in GateState]), name="analysis_gate_state_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(state="waiting", snapshot_sha256="") | ~Q(state="waiting") & ~Q(snapshot_sha256=""),
+                name="analysis_gate_proposed_on_snapshot",
+            ),
+            models.CheckConstraint(
+                condition=Q(decision="", decided_by__isnull=True, decided_at__isnull=True)
+                | ~Q(decision="") & Q(decided_by__isnull=False, decided_at__isnull=False) & ~Q(decision_reason=""),
+                name="analysis_gate_decision_whole",
+            ),
+            models.CheckConstraint(
+                condition=Q(state="decided") & ~Q(decision="") | ~Q(state="decided") & Q(decision=""),
+                name="analysis_gate_decided_has_decision",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.trial} stage {self.stage}: {self.state}"

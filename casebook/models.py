@@ -1,0 +1,159 @@
+"""What was observed: answers of forms, laboratory draws with their results, clinical events.
+
+A data point is named by its address (participant, event, form, repeat, item), whichever table it lives in.
+Dates that may be known in part are ISO 8601 text ("2017-03"); see ``trials.domain.partial_dates``.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from django.contrib.postgres.indexes import GinIndex
+from django.db import models
+from django.db.models import Q
+
+from casebook.domain.clinical_events import EventKind
+from casebook.domain.entries import EntryStatus
+from trials.models import Membership, Participant, Visit
+
+
+class OfParticipantQuerySet(models.QuerySet):  # type: ignore[type-arg]
+    """Rows that belong to a participant, seen by a membership as far as it sees the participant."""
+
+    def visible_to(self, membership: Membership) -> Self:
+        own = self.filter(participant__trial_id=membership.trial_id)
+        return own if membership.site_id is None else own.filter(participant__site_id=membership.site_id)
+
+
+class FormEntry(models.Model):
+    """One form of one participant at one event: every answer in one row, under one revision.
+
+    ``answers`` maps an item id to ``{"value": ..., "unit"?: ..., "qualifier"?: ..., "missing_reason"?: ...}``.
+    """
+
+    participant = models.ForeignKey(Participant, on_delete=models.PROTECT, related_name="entries")
+    visit = models.ForeignKey(Visit, on_delete=models.PROTECT, null=True, blank=True, related_name="entries")
+    form = models.CharField(max_length=20)
+    repeat = models.PositiveIntegerField(default=1)
+    answers = models.JSONField(default=dict)
+    revision = models.PositiveIntegerField(default=1)
+    status = models.CharField(max_length=12, choices=[(s.value, s.value) for s in EntryStatus])
+    observed_on = models.DateField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    changed_at = models.DateTimeField(auto_now=True)
+
+    objects = OfParticipantQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["participant", "visit", "form", "repeat"],
+                nulls_distinct=False,
+                name="casebook_formentry_one_a_place",
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=[s.value for s in EntryStatus]), name="casebook_formentry_status_known"
+            ),
+        ]
+        indexes = [GinIndex(fields=["answers"], name="casebook_formentry_answers")]
+
+    def __str__(self) -> str:
+        place = f" {self.visit.code}" if self.visit else ""
+        return f"{self.participant}{place} {self.form}{f' {self.repeat}' if self.repeat > 1 else ''}"
+
+
+class LabDraw(models.Model):
+    """One sampling of one participant: the moment, the laboratory and what was sampled."""
+
+    participant = models.ForeignKey(Participant, on_delete=models.PROTECT, related_name="draws")
+    visit = models.ForeignKey(Visit, on_delete=models.PROTECT, null=True, blank=True, related_name="draws")
+    sampled_at = models.DateTimeField()
+    sampled_on = models.DateField(help_text="calendar date at the site: what study days are counted with")
+    laboratory = models.CharField(max_length=40, blank=True)
+    specimen = models.CharField(max_length=40, default="blood")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = OfParticipantQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["participant", "sampled_at", "laboratory", "specimen"], name="casebook_labdraw_unique"
+            )
+        ]
+        indexes = [models.Index(fields=["participant", "sampled_on"], name="casebook_labdraw_day")]
+
+    def __str__(self) -> str:
+        return f"{self.participant} {self.sampled_at:%Y-%m-%d %H:%M}"
+
+
+class LabResult(models.Model):
+    """One value of a draw: as it was written, and in the unit that computations use.
+
+    A result that was corrected stays with ``superseded_by``-free history in the audit trail; the row holds the value
+    that counts now. ``missing_reason`` stands where the laboratory gave no value.
+    """
+
+    draw = models.ForeignKey(LabDraw, on_delete=models.PROTECT, related_name="results")
+    analyte = models.CharField(max_length=20, help_text="address of the definition, such as LB.CD4")
+    value_as_written = models.CharField(max_length=40, blank=True)
+    qualifier = models.CharField(max_length=2, blank=True, choices=[("<", "<"), (">", ">"), ("<=", "≤"), (">=", "≥")])
+    unit_as_written = models.CharField(max_length=20, blank=True)
+    value = models.DecimalField(max_digits=20, decimal_places=8, null=True, help_text="in the canonical unit")
+    unit = models.CharField(max_length=20, blank=True, help_text="canonical unit")
+    lower_limit = models.DecimalField(max_digits=20, decimal_places=8, null=True, help_text="LLN, canonical unit")
+    upper_limit = models.DecimalField(max_digits=20, decimal_places=8, null=True, help_text="ULN, canonical unit")
+    missing_reason = models.CharField(max_length=5, blank=True)
+    revision = models.PositiveIntegerField(default=1)
+    recorded_at = models.DateTimeField(auto_now_add=True)
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["draw", "analyte"], name="casebook_labresult_unique"),
+            models.CheckConstraint(
+                condition=(Q(value__isnull=False) & ~Q(unit="") & Q(missing_reason=""))
+                | (Q(value__isnull=True) & ~Q(missing_reason="")),
+                name="casebook_labresult_value_or_reason",
+            ),
+        ]
+        indexes = [models.Index(fields=["analyte", "draw"], name="casebook_labresult_analyte")]
+
+    def __str__(self) -> str:
+        return f"{self.analyte} {self.value_as_written or self.missing_reason} {self.unit_as_written}".strip()
+
+
+class ClinicalEvent(models.Model):
+    """Something that happened to a participant and that endpoints stand on: death, relapse, graft failure, GVHD ..."""
+
+    participant = models.ForeignKey(Participant, on_delete=models.PROTECT, related_name="clinical_events")
+    kind = models.CharField(max_length=30, choices=[(k.value, k.label) for k in EventKind])
+    occurred = models.CharField(max_length=10, help_text="ISO 8601 date, partial where only that is known")
+    grade = models.CharField(max_length=10, blank=True)
+    detail = models.JSONField(default=dict, blank=True, help_text="organ stages, cause, severity, method ...")
+    note = models.TextField(blank=True)
+    is_void = models.BooleanField(default=False, help_text="recorded in error; kept, and not counted")
+    revision = models.PositiveIntegerField(default=1)
+    recorded_at = models.DateTimeField(auto_now_add=True)
+    changed_at = models.DateTimeField(auto_now=True)
+
+    objects = OfParticipantQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(kind__in=[k.value for k in EventKind]), name="casebook_clinicalevent_kind_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(occurred__regex=r"^\d{4}(-\d{2}(-\d{2})?)?$"), name="casebook_clinicalevent_date_iso"
+            ),
+            models.UniqueConstraint(
+                fields=["participant"],
+                condition=Q(kind="death", is_void=False),
+                name="casebook_clinicalevent_one_death",
+            ),
+        ]
+        indexes = [models.Index(fields=["participant", "kind"], name="casebook_clinicalevent_kind")]
+
+    def __str__(self) -> str:
+        return f"{self.participant} {self.kind} {self.occurred}"

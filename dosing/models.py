@@ -1,0 +1,141 @@
+"""Doses: the tables they are looked up in, the worksheets that were computed, what was given.
+
+A worksheet is a frozen row: inputs, their hash, method and versions, result or refusal. New inputs make a new row.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from django.db import models
+from django.db.models import Q
+
+from dosing.domain.states import TableStatus
+from trials.models import Membership, Participant, ProtocolVersion, Trial
+
+
+class OfParticipantQuerySet(models.QuerySet):  # type: ignore[type-arg]
+    def visible_to(self, membership: Membership) -> Self:
+        own = self.filter(participant__trial_id=membership.trial_id)
+        return own if membership.site_id is None else own.filter(participant__site_id=membership.site_id)
+
+
+class DosingTable(models.Model):
+    """One version of a dosing table: its cells, where they come from, who entered, verified and approved them."""
+
+    trial = models.ForeignKey(Trial, on_delete=models.PROTECT, related_name="dosing_tables")
+    code = models.SlugField(max_length=60)
+    version = models.PositiveIntegerField()
+    title = models.TextField()
+    status = models.CharField(max_length=12, choices=[(s.value, s.value.lower()) for s in TableStatus])
+    product = models.CharField(max_length=40)
+    is_synthetic = models.BooleanField(default=False)
+    source_citation = models.TextField()
+    licence_note = models.TextField(blank=True)
+    content = models.JSONField(help_text="cells, axes and applicability, in canonical form")
+    sha256 = models.CharField(max_length=64)
+    entered_by = models.ForeignKey(Membership, on_delete=models.PROTECT, null=True, related_name="+")
+    verified_by = models.ForeignKey(Membership, on_delete=models.PROTECT, null=True, related_name="+")
+    approved_by = models.ForeignKey(Membership, on_delete=models.PROTECT, null=True, related_name="+")
+    approved_at = models.DateTimeField(null=True)
+    effective_from = models.DateField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["trial", "code", "version"], name="dosing_dosingtable_unique"),
+            models.UniqueConstraint(
+                fields=["trial", "code"], condition=Q(status="ACTIVE"), name="dosing_dosingtable_one_active"
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=[s.value for s in TableStatus]), name="dosing_dosingtable_status_known"
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="ACTIVE") | Q(approved_at__isnull=False, effective_from__isnull=False),
+                name="dosing_dosingtable_active_is_approved",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.code} v{self.version}"
+
+
+class DoseWorksheet(models.Model):
+    """One computed (or imported) dose plan, or the refusal to compute one. Frozen."""
+
+    class Source(models.TextChoices):
+        CALCULATION = "calculation", "computed here"
+        IMPORT = "import", "imported plan of record"
+
+    participant = models.ForeignKey(Participant, on_delete=models.PROTECT, related_name="worksheets")
+    source = models.CharField(max_length=12, choices=Source.choices)
+    is_plan_of_record = models.BooleanField(help_text="the plan that what was given is compared with")
+    is_current = models.BooleanField(
+        default=True, help_text="no later worksheet of the same source stands in its place"
+    )
+    is_refused = models.BooleanField(default=False)
+    is_synthetic = models.BooleanField(default=False, help_text="computed from a table that is not for clinical use")
+    method = models.CharField(max_length=30)
+    method_version = models.CharField(max_length=20)
+    protocol_version = models.ForeignKey(ProtocolVersion, on_delete=models.PROTECT, related_name="+")
+    code_version = models.CharField(max_length=40)
+    table = models.ForeignKey(DosingTable, on_delete=models.PROTECT, null=True, related_name="worksheets")
+    inputs = models.JSONField(help_text="each covariate with value, unit, moment and source")
+    input_sha256 = models.CharField(max_length=64)
+    total_mg_per_kg = models.DecimalField(max_digits=8, decimal_places=4, null=True)
+    total_mg = models.DecimalField(
+        max_digits=10, decimal_places=4, null=True, help_text="rounded plan, sum of the days"
+    )
+    result = models.JSONField(help_text="days with date, mg and mL; look-up trace; warnings; or the refusals")
+    reason = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = OfParticipantQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["participant", "source"], condition=Q(is_current=True), name="dosing_worksheet_one_current"
+            ),
+            models.UniqueConstraint(
+                fields=["participant"],
+                condition=Q(is_current=True, is_plan_of_record=True),
+                name="dosing_worksheet_one_plan_of_record",
+            ),
+            models.CheckConstraint(
+                condition=Q(is_refused=True, total_mg__isnull=True) | Q(is_refused=False, total_mg__isnull=False),
+                name="dosing_worksheet_dose_or_refusal",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.participant}: {'refused' if self.is_refused else f'{self.total_mg} mg'}"
+
+
+class Administration(models.Model):
+    """One infusion as it was given."""
+
+    participant = models.ForeignKey(Participant, on_delete=models.PROTECT, related_name="administrations")
+    infusion = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+    stopped_at = models.DateTimeField()
+    dose_mg = models.DecimalField(max_digits=10, decimal_places=3)
+    product = models.CharField(max_length=40)
+    batch = models.CharField(max_length=40, blank=True)
+    comment = models.TextField(blank=True)
+    revision = models.PositiveIntegerField(default=1)
+    recorded_at = models.DateTimeField(auto_now_add=True)
+
+    objects = OfParticipantQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["participant", "infusion"], name="dosing_administration_unique"),
+            models.CheckConstraint(
+                condition=Q(stopped_at__gt=models.F("started_at")), name="dosing_administration_times_in_order"
+            ),
+            models.CheckConstraint(condition=Q(dose_mg__gt=0), name="dosing_administration_dose_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.participant} infusion {self.infusion}: {self.dose_mg} mg"
