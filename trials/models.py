@@ -355,6 +355,10 @@ class EnrolmentCounter(models.Model):
     last_screening_number = models.PositiveIntegerField(default=0)
     last_participant_number = models.PositiveIntegerField(default=0)
     held_because = models.TextField(blank=True, help_text="enrolment waits, for instance for a stage gate")
+    stage = models.PositiveSmallIntegerField(
+        default=1, help_text="stage of the design whose places are open; a decided gate opens the next one"
+    )
+    closed_on = models.DateField(null=True, blank=True, help_text="accrual has ended: nobody is enrolled any more")
 
     def __str__(self) -> str:
         return f"{self.trial}: {self.last_participant_number}"
