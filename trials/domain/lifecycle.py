@@ -104,8 +104,8 @@ def after(state: StrEnum, event: StrEnum) -> StrEnum:
 
 def possible(state: VersionState | ParticipantState) -> tuple[StrEnum, ...]:
     """The events that can happen in ``state``, in the order of the table."""
-    table: Mapping[tuple[StrEnum, StrEnum], StrEnum] = {**VERSION, **PARTICIPANT}
-    return tuple(event for (origin, event) in table if origin is state)
+    moves: list[tuple[StrEnum, StrEnum]] = [*VERSION, *PARTICIPANT]
+    return tuple(event for (origin, event) in moves if origin is state)
 
 
 def _after(table: Mapping[tuple[State, Event], State], state: State, event: Event, subject: str) -> State:
