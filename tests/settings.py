@@ -13,15 +13,13 @@ os.environ.setdefault("DATABASE_URL", "postgresql:///started-by-conftest")
 os.environ.setdefault("BROKER_URL", "redis+socket:///started-by-conftest")
 os.environ.setdefault("SECRET_KEY", "only-for-tests")
 
-from config.settings import *  # noqa: E402, F403
-
 from importlib.util import find_spec  # noqa: E402
+
+from config.settings import *  # noqa: E402, F403
 
 # Until every app is in the tree; CANOPY_APPS=audit,accounts leaves out the others while they are being written.
 _wanted = os.environ.get("CANOPY_APPS", "").split(",") if os.environ.get("CANOPY_APPS") else None
 _ours = ["audit", "accounts", "trials", "casebook", "dosing", "adverse_events", "analysis", "exchange", "config"]
-INSTALLED_APPS = [  # noqa: F405
-    app
-    for app in INSTALLED_APPS
-    if find_spec(app) and not (_wanted and app in _ours and app not in _wanted)  # noqa: F405
+INSTALLED_APPS = [
+    app for app in INSTALLED_APPS if find_spec(app) and not (_wanted and app in _ours and app not in _wanted)
 ]

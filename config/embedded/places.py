@@ -76,7 +76,7 @@ def _short_name(path: Path) -> str:
 
 
 def outside_folder() -> Path:
-    """The folder, passable for everyone and writable only for root, that stands in for a checkout others cannot enter."""
+    """A folder all may pass and only root may write, in place of a checkout that others cannot enter."""
     for path in (Path("/var/lib/canopy-embedded"), Path(tempfile.gettempdir()) / "canopy-embedded-of-root"):
         try:
             path.mkdir(mode=0o755, exist_ok=True)
@@ -106,7 +106,7 @@ def socket_folder_for(home: Path, longest_name: str, owner: pwd.struct_passwd | 
         return private_folder(nearby, owner)
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     candidates = [Path(runtime)] if runtime and owner is None else []
-    candidates += [Path(tempfile.gettempdir()), Path("/tmp")]
+    candidates += [Path(tempfile.gettempdir()), Path("/tmp")]  # noqa: S108  (private_folder refuses a stranger's)
     for parent in candidates:
         folder = parent / f"canopy-{os.geteuid()}-{_short_name(home)}"
         if len(os.fsencode(folder / longest_name)) <= LONGEST_SOCKET_PATH and os.access(parent, os.W_OK):

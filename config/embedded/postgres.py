@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -92,10 +93,8 @@ def _usable_by_us(programs: Programs) -> Programs:
         link = copy.with_name(f"{package.name}.libs")
         target = places.copy_programs(libraries, libraries.name)
         if not link.exists():
-            try:
+            with contextlib.suppress(FileExistsError):  # a run that starts at the same time was first
                 link.symlink_to(target.name)
-            except FileExistsError:
-                pass
     return Programs(copy / programs.bin.relative_to(package), programs.origin, programs.major)
 
 
@@ -239,11 +238,12 @@ class Postgres:
     def _initialise(self, programs: Programs) -> None:
         version = self.data / "PG_VERSION"
         if version.exists():
-            if version.read_text().strip() != str(programs.major):
+            written_by = version.read_text().strip()
+            if written_by != str(programs.major):
                 raise EmbeddedError(
-                    f"The data in {self.data} were written by PostgreSQL {version.read_text().strip()}, but the programs "
-                    f"found ({programs.origin}) are PostgreSQL {programs.major}. Set CANOPY_POSTGRES_BIN to the bin folder "
-                    "of the older one, or start over with `make demo-reset`."
+                    f"The data in {self.data} were written by PostgreSQL {written_by}, but the programs found "
+                    f"({programs.origin}) are PostgreSQL {programs.major}. Set CANOPY_POSTGRES_BIN to the bin folder "
+                    f"of PostgreSQL {written_by}, or start over with `make demo-reset`."
                 )
             return
         # Made aside and renamed when whole, so that an interrupted first start is simply begun again.

@@ -115,6 +115,10 @@ class Lock:
         self.path = path
         self._descriptor: int | None = None
 
+    @property
+    def is_held(self) -> bool:
+        return self._descriptor is not None
+
     def acquire(self, otherwise: str) -> None:
         """Take the lock or raise EmbeddedError with the sentence ``otherwise``; ``{pid}`` is its holder."""
         if self._descriptor is not None:

@@ -1,0 +1,43 @@
+"""The two database roles: the owner migrates; the application's role owns nothing and cannot rewrite the trail."""
+
+from __future__ import annotations
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg import sql
+
+# Written by triggers that run as the owner, read by the viewer: the application's role never writes here.
+READ_ONLY_TABLES = ("audit_trail", "django_migrations")
+
+
+class RoleMissing(Exception):
+    """The application's role does not exist in this database server."""
+
+
+def grant_app_role(connection: BaseDatabaseWrapper, role: str) -> None:
+    """Give ``role`` the rights the application needs on every table there is now, and not one more.
+
+    No TRUNCATE, no ownership, no creation of objects; nothing but reading on the audit trail. Run as the owner, after
+    each migration: a new table gives no rights to anybody.
+    """
+    name = sql.Identifier(role)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role])
+        if cursor.fetchone() is None:
+            raise RoleMissing(
+                f"The database has no role {role!r} for the application. Its administrator makes it with: "
+                f"CREATE ROLE {role} LOGIN PASSWORD '...'"
+            )
+        for statement in (
+            "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role}",
+            "GRANT USAGE ON SCHEMA public TO {role}",
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}",
+            "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role}",
+        ):
+            cursor.execute(sql.SQL(statement).format(role=name).as_string(cursor.connection))
+        for table in READ_ONLY_TABLES:
+            cursor.execute("SELECT to_regclass(%s)", [f"public.{table}"])
+            if cursor.fetchone()[0] is not None:
+                statement = "REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {table} FROM {role}"
+                cursor.execute(
+                    sql.SQL(statement).format(table=sql.Identifier(table), role=name).as_string(cursor.connection)
+                )
