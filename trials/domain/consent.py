@@ -38,7 +38,7 @@ def consent_verdict(
 ) -> ConsentVerdict:
     """Whether the earliest signed consent counts for a participant of ``site``.
 
-    No record is *not known*, never *no*; who must sign may depend on ``values`` (the age), and is then not known either.
+    No record is *not known*, never *no*; who must sign may depend on ``values`` (the age) and be not known either.
     """
     if not consent.required:
         return ConsentVerdict(Answer.YES, "Consent was waived for this trial.")

@@ -109,6 +109,7 @@ class Reader:
         self.errors: list[DefinitionError] = []
         self.lines: dict[Path, int] = {}
         self.faulty: set[Path] = set()
+        self.tests: dict[Path, Test] = {}
 
     def line(self, path: Path) -> int:
         """The line of a path, or of the nearest clause around it."""
@@ -277,7 +278,8 @@ class Reader:
             self.report((*path, "of"), "`of` multiplies a number", "Write {item: A, le: 2.5, of: B}.")
         if item is None or value is None:
             return All(())
-        return Test(item, op, value, of)
+        self.tests[path] = Test(item, op, value, of)
+        return self.tests[path]
 
     def _operand(self, node: Node, op: Operator, path: Path) -> Any:
         if isinstance(node, Table):

@@ -34,8 +34,8 @@ class PlannedVisit:
     code: str
     label: str
     day: int | None
-    first_day: int | None
-    last_day: int | None
+    earliest_day: int | None
+    latest_day: int | None
     date: Date | None
     earliest: Date | None
     latest: Date | None
@@ -49,7 +49,7 @@ class PlannedVisit:
 
 
 def study_day(on: date, anchor_date: date, first_day: int) -> int:
-    """The day number of a date; with ``first_day`` 1 the anchor is day 1, the day before it day -1, and day 0 is no day.
+    """The day number of a date; with ``first_day`` 1 the anchor is day 1, the day before it day -1, and day 0 is none.
 
     >>> study_day(date(2016, 3, 1), date(2016, 3, 1), 1), study_day(date(2016, 2, 29), date(2016, 3, 1), 1)
     (1, -1)
@@ -92,8 +92,8 @@ def expanded(spec: VisitSpec, protocol: Protocol, anchor_date: date | None) -> l
             code=code,
             label=label,
             day=day,
-            first_day=low,
-            last_day=high,
+            earliest_day=low,
+            latest_day=high,
             date=on(day),
             earliest=on(low),
             latest=on(high),
@@ -185,5 +185,5 @@ def _panel(protocol: Protocol, panel_id: str) -> tuple[str, ...]:
 
 
 def _order(visit: PlannedVisit) -> tuple[int, int]:
-    first = visit.day if visit.day is not None else visit.first_day
-    return (first if first is not None else 0, visit.last_day or 0)
+    first = visit.day if visit.day is not None else visit.earliest_day
+    return (first if first is not None else 0, visit.latest_day or 0)
