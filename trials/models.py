@@ -15,7 +15,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from accounts.roles import ROLES
-from trials.domain import language, lifecycle
+from trials.domain import lifecycle
 from trials.domain.definition import Protocol
 
 if TYPE_CHECKING:
@@ -94,6 +94,8 @@ class ProtocolVersion(models.Model):
     @cached_property
     def protocol(self) -> Protocol:
         """The definition as the domain knows it."""
+        from trials.domain import language
+
         return language.from_data(self.definition)
 
 
