@@ -1,7 +1,7 @@
 """Stage gates: who is counted, what the boundary is, and what the design proposes. A person decides.
 
-Simon R (1989) Control Clin Trials 10: 1-10 for the design; for a second stage that ends at another size than planned the
-boundary that keeps the conditional error left after stage one (:func:`analysis.domain.simon.critical_total`).
+Simon R (1989) Control Clin Trials 10: 1-10 for the design; for a second stage that ends at another size than planned,
+the boundary that keeps the conditional error left after stage one (:func:`analysis.domain.simon.critical_total`).
 """
 
 from __future__ import annotations

@@ -1,0 +1,83 @@
+"""Who is counted in which analysis set, by the methods that a definition may name.
+
+PARACHUTE: assessed 68, safety 64, full 58, evaluable 51 (Lancet Haematol 2022; 9: e111-20, Figure 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from trials.domain.definition import AnalysisSet, Free, GroupKind
+
+
+@dataclass(frozen=True)
+class Person:
+    """One participant, as far as the sets ask. ``removed`` and ``evaluable`` may be not known (None)."""
+
+    participant: int
+    number: str
+    group: str
+    kind: GroupKind | None
+    is_enrolled: bool
+    removed: bool | None
+    evaluable: bool | None
+    anchor_day: date | None
+
+
+Method = Callable[[Sequence[Person], Mapping[str, Free]], list[Person]]
+
+
+def _screened(persons: Sequence[Person], parameters: Mapping[str, Free]) -> list[Person]:
+    return list(persons)
+
+
+def _enrolled(persons: Sequence[Person], parameters: Mapping[str, Free]) -> list[Person]:
+    return [person for person in persons if person.is_enrolled]
+
+
+def _not_removed(persons: Sequence[Person], parameters: Mapping[str, Free]) -> list[Person]:
+    return [person for person in persons if person.removed is False]
+
+
+def _evaluable(persons: Sequence[Person], parameters: Mapping[str, Free]) -> list[Person]:
+    return [person for person in persons if person.evaluable is True]
+
+
+def _first_evaluable(persons: Sequence[Person], parameters: Mapping[str, Free]) -> list[Person]:
+    """The first ``n`` of them by the day of the anchor."""
+    in_order = sorted(
+        (person for person in persons if person.evaluable is True and person.anchor_day is not None),
+        key=lambda person: (person.anchor_day or date.max, person.number),
+    )
+    return in_order[: int(str(parameters["n"]))]
+
+
+#: The methods of an analysis set, by the name the definition gives them.
+METHODS: Mapping[str, Method] = {
+    "screened": _screened,
+    "enrolled": _enrolled,
+    "not_removed": _not_removed,
+    "no_event_before": _evaluable,
+    "first_evaluable": _first_evaluable,
+    "external": _screened,
+}
+
+
+def members(sets: Sequence[AnalysisSet], of: str, persons: Sequence[Person]) -> list[Person]:
+    """The members of the set ``of``, narrowed from set to set as the definition nests them.
+
+    Without ``groups`` a set holds everybody but the external controls, which never mix into the trial's own flow.
+    Raises KeyError for a set that the definition does not have, or a method that is not known.
+    """
+    by_id = {each.id: each for each in sets}
+    if of not in by_id:
+        raise KeyError(f"no analysis set {of!r}; there are {', '.join(by_id)}")
+    wanted = by_id[of]
+    base = members(sets, wanted.base, persons) if wanted.base else list(persons)
+    if wanted.groups:
+        base = [person for person in base if person.group in wanted.groups]
+    else:
+        base = [person for person in base if person.kind is not GroupKind.EXTERNAL]
+    return METHODS[wanted.method](base, wanted.parameters)

@@ -1,0 +1,55 @@
+"""Endpoints and gates in the background. A task that runs twice, late or after a crash gives one result.
+
+What must be done is a row in the database (``AdjudicationNeed``); sending a task is only the fast way to it. The sweep
+finds what a lost message or a killed worker left.
+"""
+
+from __future__ import annotations
+
+from celery import shared_task
+from django.db import transaction
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+from structlog import get_logger
+
+from analysis import actions, selectors
+from trials.models import Participant, Trial
+
+log = get_logger(__name__)
+
+
+@shared_task
+def adjudicate_participants(participants: list[int]) -> None:
+    actions.adjudicate(participants=participants, as_of=timezone.localdate())
+    for trial in Trial.objects.filter(participants__in=participants).distinct():
+        actions.refresh_gates(trial=trial)
+
+
+@shared_task
+def sweep() -> None:
+    due = selectors.needing_adjudication(as_of=timezone.localdate())
+    for at in range(0, len(due), actions.BATCH):
+        adjudicate_participants(due[at : at + actions.BATCH])
+
+
+def ask_for_adjudication(*, participant_ids: tuple[int, ...]) -> None:
+    """Note what is needed in this transaction, and send the task once it is committed."""
+    actions.need_adjudication(participants=participant_ids)
+    transaction.on_commit(lambda: _send(list(participant_ids)), robust=True)
+
+
+def _send(participants: list[int]) -> None:
+    for at in range(0, len(participants), actions.BATCH):
+        try:
+            adjudicate_participants.delay(participants[at : at + actions.BATCH])
+        except OperationalError:
+            log.warning("queue unreachable; the sweep will adjudicate", participants=len(participants))
+            return
+
+
+def on_observation(sender: object, participant_ids: tuple[int, ...], **kwargs: object) -> None:
+    ask_for_adjudication(participant_ids=participant_ids)
+
+
+def on_participant(sender: object, participant: Participant, **kwargs: object) -> None:
+    ask_for_adjudication(participant_ids=(participant.pk,))
