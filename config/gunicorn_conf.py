@@ -9,6 +9,8 @@ from typing import Any
 worker_class = "gthread"
 workers = int(os.environ.get("WEB_PROCESSES", "2"))
 threads = int(os.environ.get("WEB_THREADS", "4"))
+# The application is loaded once and forked; nothing that owns threads is started before post_fork.
+preload_app = True
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108  (a heartbeat never waits for a disk)
 timeout = 60
 graceful_timeout = 15
@@ -18,6 +20,7 @@ max_requests = 20_000
 max_requests_jitter = 2_000
 accesslog = os.environ.get("WEB_ACCESS_LOG") or None
 errorlog = "-"
+control_socket_disable = True
 
 
 def post_fork(server: Any, worker: Any) -> None:

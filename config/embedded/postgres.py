@@ -26,8 +26,8 @@ SUPERUSER = "canopy"
 OWNER = "canopy_owner"
 APP = "canopy_app"
 
-# What a crash of the machine would lose does not matter to a test database.
-FOR_TESTS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
+# What a crash of the machine would lose does not matter to a test database; what a crash of the server would lose does.
+FOR_TESTS = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,19 @@ def _usable_by_us(programs: Programs) -> Programs:
 class Postgres:
     """One PostgreSQL server over one data folder, started and stopped by this process.
 
-    ``home`` is where its files should live. ``options`` are server settings. ``log`` receives its messages.
+    ``home`` is where its files should live. ``options`` are server settings. ``log`` receives its messages. ``port`` is
+    a loopback port to listen on as well. ``with_roles`` makes the database and the two roles of Canopy.
     """
 
-    def __init__(self, home: Path, *, options: Mapping[str, str] | None = None, log: Path | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        options: Mapping[str, str] | None = None,
+        log: Path | None = None,
+        port: int | None = None,
+        with_roles: bool = True,
+    ) -> None:
         self.user = places.unprivileged_user()
         self.wanted_home = home
         self.home = places.home_for(home)
@@ -112,6 +121,8 @@ class Postgres:
         self.log = log or home / "postgres.log"
         self.secrets = home / "secrets"
         self.options = dict(options or {})
+        self.port = port
+        self.with_roles = with_roles
         self.lossy = self.options.get("fsync") == "off"
         self.process: subprocess.Popen[bytes] | None = None
         self.recovered = 0
@@ -140,11 +151,17 @@ class Postgres:
 
     def url(self, role: str = OWNER, database: str = "canopy") -> str:
         """The DATABASE_URL by which ``role`` reaches ``database``."""
-        return f"postgresql://{role}:{self.password(role)}@{quote(str(self.sockets), safe='')}/{database}"
+        host = f"127.0.0.1:{self.port}" if self.port else quote(str(self.sockets), safe="")
+        return f"postgresql://{role}:{self.password(role)}@{host}/{database}"
 
     def connect(self, role: str = SUPERUSER, database: str = "postgres") -> psycopg.Connection:
         return psycopg.connect(
-            host=str(self.sockets), user=role, password=self.password(role), dbname=database, autocommit=True
+            host=str(self.sockets),
+            port=self.port or 5432,
+            user=role,
+            password=self.password(role),
+            dbname=database,
+            autocommit=True,
         )
 
     def is_running(self) -> bool:
@@ -162,7 +179,8 @@ class Postgres:
             self.recovered = self._end_leftovers()
             self._initialise(programs)
             self._launch(programs)
-            self._ensure_roles()
+            if self.with_roles:
+                self._ensure_roles()
         except BaseException:
             self.stop()
             raise
@@ -268,6 +286,8 @@ class Postgres:
 
     def _launch(self, programs: Programs) -> None:
         settings = {"listen_addresses": "", "unix_socket_directories": str(self.sockets), **self.options}
+        if self.port:
+            settings |= {"listen_addresses": "127.0.0.1", "port": str(self.port)}
         command: list[str | Path] = [programs.bin / "postgres", "-D", self.data.resolve()]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from argparse import ArgumentParser
 from typing import Any
 
@@ -20,12 +21,22 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--app-role", default="canopy_app", help="the role the application connects as")
+        parser.add_argument("--wait", type=float, default=0, help="seconds to wait for a database that is starting")
 
     def handle(self, *args: Any, **options: Any) -> None:
         connection = connections[DEFAULT_DB_ALIAS]
         # A connection of its own holds the lock, whatever the migrations do to theirs.
         lock = connection.copy()
+        end = time.monotonic() + options["wait"]
         try:
+            while True:
+                try:
+                    lock.ensure_connection()
+                    break
+                except OperationalError:
+                    if time.monotonic() > end:
+                        raise
+                    time.sleep(1)
             with lock.cursor() as cursor:
                 cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
                 if not cursor.fetchone()[0]:
