@@ -80,7 +80,7 @@ def parse(
     """The protocol of a definition file, or DefinitionErrors with every error in it.
 
     ``known_methods`` names, per kind, the methods that exist and their parameters; ``check_examples`` runs the examples
-    of an endpoint by its method. Both come from the floors that hold the methods; without them those two are not checked.
+    of an endpoint by its method. Both come from the floors that hold the methods; what is not given is not checked.
     """
     reader = Reader(file)
     try:

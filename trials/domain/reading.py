@@ -82,7 +82,7 @@ class FieldRule:
 
 
 @cache
-def field_rules(clause: type) -> tuple[FieldRule, ...]:
+def field_rules(clause: Any) -> tuple[FieldRule, ...]:
     """The fields of a clause in order: its own first, what every clause may say last."""
     hints = get_type_hints(clause, include_extras=True)
     rules = []
@@ -120,6 +120,10 @@ class Reader:
     def is_faulty(self, path: Path) -> bool:
         """Whether something at this path, or around it, could not be read."""
         return any(path[:end] in self.faulty for end in range(len(path) + 1))
+
+    def is_faulty_within(self, path: Path) -> bool:
+        """Whether something at, around or inside this path could not be read."""
+        return self.is_faulty(path) or any(fault[: len(path)] == path for fault in self.faulty)
 
     def report(self, path: Path, rule: str, remedy: str, *, line: int | None = None) -> None:
         self.errors.append(DefinitionError(self.file, line or self.line(path), path_words(path), rule, remedy))

@@ -27,6 +27,7 @@ from .reading import Path, Reader, suggestion
 NUMERIC = frozenset({ItemType.NUMBER, ItemType.INTEGER})
 DATED = frozenset({ItemType.DATE, ItemType.PARTIAL_DATE, ItemType.DATETIME})
 MAX_CODE_LENGTH = 32
+MAX_VISITS = 1000
 
 
 @dataclass(frozen=True)
@@ -230,9 +231,8 @@ class Rules:
                     )
                 elif address in self.addresses:
                     values[address] = self._example_value(address, raw, (*at, "given", address))
-            if any(self.reader.is_faulty((*at, "given", address)) for address in example.given):
-                continue
-            if self.reader.is_faulty(path) or any(address not in self.addresses for address in items_of(condition)):
+            unreadable = self.reader.is_faulty_within((*path, "when")) or self.reader.is_faulty_within(at)
+            if unreadable or any(address not in self.addresses for address in items_of(condition)):
                 continue
             verdict = evaluate(condition, values)
             if verdict.answer != example.then:
@@ -388,7 +388,9 @@ class Rules:
             for name in (address, f"{address}_LLN", f"{address}_ULN"):
                 if name in self.items:
                     self.report((*at, "id"), f"`{name}` is an item of a form as well", "Keep one of the two.")
-            self._units(analyte.canonical_unit, analyte.accepted_units, analyte.id, at, "canonical_unit")
+            # Results of different assays stay in the unit of their assay: nothing is converted, only known.
+            convertible = () if analyte.per_assay else analyte.accepted_units
+            self._units(analyte.canonical_unit, convertible, analyte.id, at, "canonical_unit")
             low, high = analyte.plausible_low, analyte.plausible_high
             if low is not None and high is not None and low >= high:
                 self.report(at, "plausible_low is not below plausible_high", "Correct one of the two.")
@@ -559,19 +561,19 @@ class Rules:
 
     def _windows(self, planned: Sequence[tuple[schedule.PlannedVisit, Path]]) -> None:
         """Inside one series no day may belong to two visits, unless one of them says why it may."""
+        if len(planned) > MAX_VISITS:
+            self.report(("schedule",), f"{len(planned)} visits are planned", f"A schedule has at most {MAX_VISITS}.")
+            return
         by_series: dict[str, list[tuple[schedule.PlannedVisit, Path]]] = {}
         for visit, at in planned:
             if not visit.unscheduled and not visit.overlap_allowed:
                 by_series.setdefault(visit.series, []).append((visit, at))
         for visits in by_series.values():
             ordered = sorted(visits, key=lambda pair: (pair[0].earliest_day or 0, pair[0].latest_day or 0))
-            for (first, _), (second, at) in zip(ordered, ordered[1:], strict=False):
-                shared = not first.groups or not second.groups or set(first.groups) & set(second.groups)
-                if shared and (second.earliest_day or 0) <= (first.latest_day or 0):
-                    rule = (
-                        f"the window of {second.code} (days {second.earliest_day} to {second.latest_day}) overlaps that of "
-                        f"{first.code} (days {first.earliest_day} to {first.latest_day})"
-                    )
+            for place, (second, at) in enumerate(ordered):
+                first = next((one for one, _ in ordered[:place] if _share_a_day(one, second)), None)
+                if first is not None:
+                    rule = f"the window of {_window_words(second)} overlaps that of {_window_words(first)}"
                     self.report(
                         at, rule, "Narrow a window, use another `series`, or write overlap_allowed with its reason."
                     )
@@ -691,3 +693,13 @@ class Rules:
                 self.report(at, "an example has `given` and `then`", "Write {given: ..., then: ...}.")
             elif check is not None and (complaint := check(endpoint, example)) is not None:
                 self.report(at, f"the example fails: {complaint}", "Correct the endpoint or the example.")
+
+
+def _share_a_day(first: schedule.PlannedVisit, second: schedule.PlannedVisit) -> bool:
+    """Whether the later of two windows begins before the earlier has ended, for a group that has both visits."""
+    same_people = not first.groups or not second.groups or set(first.groups) & set(second.groups)
+    return bool(same_people) and (second.earliest_day or 0) <= (first.latest_day or 0)
+
+
+def _window_words(visit: schedule.PlannedVisit) -> str:
+    return f"{visit.code} (days {visit.earliest_day} to {visit.latest_day})"
