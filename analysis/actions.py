@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from analysis import datasets, selectors
 from analysis.domain import consecutive_threshold, gates
+from analysis.domain.endpoint_methods import COMPUTED
 from analysis.domain.fingerprints import fingerprint, plain
 from analysis.domain.gates import GateEvent, GateState
 from analysis.models import Adjudication, AdjudicationNeed, Gate
@@ -73,7 +74,7 @@ def _adjudicate_version(people: list[Participant], as_of: date) -> int:
     trial = people[0].trial
     written = 0
     for endpoint in version.protocol.endpoints:
-        if endpoint.method in selectors.ADJUDICATED_METHODS:
+        if endpoint.method in COMPUTED:
             written += _adjudicate_endpoint(trial, version, endpoint, people, as_of)
     return written
 
@@ -85,7 +86,8 @@ def _adjudicate_endpoint(
     first_day = version.protocol.anchor.first_day
     ids = [participant.pk for participant in people]
     standing = {
-        row.participant_id: row for row in Adjudication.objects.current().filter(endpoint=endpoint.id, participant__in=ids)
+        row.participant_id: row
+        for row in Adjudication.objects.current().filter(endpoint=endpoint.id, participant__in=ids)
     }
     fresh: list[Adjudication] = []
     for inputs in datasets.endpoint_inputs(trial, endpoint, first_day, ids):
@@ -241,4 +243,3 @@ def decide_gate(*, gate: Gate, decision: str, reason: str, by: Membership) -> Ga
         elif selectors.has_next_stage(gate):
             trials.open_stage(trial=gate.trial, stage=gate.stage + 1, by=by)
     return gate
-

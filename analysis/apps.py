@@ -7,11 +7,19 @@ class AnalysisConfig(AppConfig):
 
     def ready(self) -> None:
         from analysis import checks, tasks
+        from analysis.domain.analysis_sets import METHODS
+        from analysis.domain.designs import DESIGN_METHODS
+        from analysis.domain.endpoint_methods import ENDPOINT_METHODS
         from casebook import announcements as casebook
         from trials import announcements as trials
+        from trials.formats import CHECK_EXAMPLES, KNOWN_METHODS
+
+        KNOWN_METHODS["endpoint"] = dict(ENDPOINT_METHODS)
+        KNOWN_METHODS["design"] = dict(DESIGN_METHODS)
+        KNOWN_METHODS["analysis_set"] = {name: METHODS[name].parameters for name in METHODS}
+        CHECK_EXAMPLES["consecutive_threshold"] = checks.consecutive_threshold_example
 
         casebook.observation_recorded.connect(tasks.on_observation, dispatch_uid="analysis.observation")
         trials.anchor_moved.connect(tasks.on_participant, dispatch_uid="analysis.anchor")
         trials.deviation_recorded.connect(tasks.on_participant, dispatch_uid="analysis.deviation")
         trials.participant_enrolled.connect(tasks.on_participant, dispatch_uid="analysis.enrolment")
-        trials.definition_read.connect(checks.on_definition_read, dispatch_uid="analysis.definition")

@@ -10,13 +10,11 @@ from django.db.models import QuerySet
 from adverse_events import selectors as adverse_events
 from analysis import datasets
 from analysis.domain import gates
-from analysis.domain.analysis_sets import members
 from analysis.domain.consecutive_threshold import Status
+from analysis.domain.endpoint_methods import COMPUTED
 from analysis.models import Adjudication, AdjudicationNeed, Gate
+from trials.domain.definition import GroupKind
 from trials.models import Membership, Trial
-
-#: The endpoint methods that adjudication decides, by the name the definition gives them.
-ADJUDICATED_METHODS = frozenset({"consecutive_threshold"})
 
 
 def gates_of(membership: Membership) -> list[Gate]:
@@ -33,19 +31,20 @@ def count_of(gate: Gate) -> gates.Count:
     protocol = gate.protocol_version.protocol
     design = protocol.design
     stages = [
-        gates.Stage(stage.n, int(stage.continue_if_at_least or stage.succeed_if_at_least or 0)) for stage in design.stages
+        gates.Stage(stage.n, int(stage.continue_if_at_least or stage.succeed_if_at_least or 0))
+        for stage in design.stages
     ]
     first = Gate.objects.filter(trial=gate.trial, stage=1).exclude(decision="").first()
-    counted = {
+    # Everybody enrolled, whatever is known of them: who is still followed may turn out to be among those counted.
+    enrolled = {
         person.participant
-        for person in members(
-            protocol.analysis_sets, design.analysis_set, datasets.persons(gate.trial, design.endpoint)
-        )
+        for person in datasets.persons(gate.trial, design.endpoint)
+        if person.is_enrolled and person.kind is not GroupKind.EXTERNAL
     }
     seats = [
         gates.Seat(e.participant, e.number, e.anchor_day, Status(e.status), e.evaluable)
         for e in datasets.adjudications(gate.trial, design.endpoint)
-        if e.participant in counted
+        if e.participant in enrolled
     ]
     counter = getattr(gate.trial, "counter", None)
     return gates.GATED_DESIGNS[design.method](
@@ -66,9 +65,7 @@ def changed_since(gate: Gate) -> list[str]:
     """What late data would say otherwise of the participants that the gate's snapshot counted, one sentence each."""
     if not gate.snapshot:
         return []
-    now = {
-        e.participant: e for e in datasets.adjudications(gate.trial, gate.protocol_version.protocol.design.endpoint)
-    }
+    now = {e.participant: e for e in datasets.adjudications(gate.trial, gate.protocol_version.protocol.design.endpoint)}
     sentences = []
     for seat in gate.snapshot["participants"]:
         current = now.get(seat["participant"])
@@ -106,7 +103,7 @@ def needing_adjudication(*, as_of: date, limit: int = 5000) -> list[int]:
     due: set[int] = set()
     for trial in Trial.objects.filter(versions__status="ACTIVE").distinct():
         for endpoint in trial.protocol.endpoints:
-            if endpoint.method not in ADJUDICATED_METHODS:
+            if endpoint.method not in COMPUTED:
                 continue
             due.update(_pending_whose_day_has_passed(trial, endpoint.id, as_of))
             due.update(_without_result(trial, endpoint.id))

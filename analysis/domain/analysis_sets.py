@@ -6,10 +6,11 @@ PARACHUTE: assessed 68, safety 64, full 58, evaluable 51 (Lancet Haematol 2022; 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 from trials.domain.definition import AnalysisSet, Free, GroupKind
+from trials.domain.language import MethodSpec
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,7 @@ class Person:
     removed: bool | None
     evaluable: bool | None
     anchor_day: date | None
-
-
-Method = Callable[[Sequence[Person], Mapping[str, Free]], list[Person]]
+    values: Mapping[str, str] = field(default_factory=dict)
 
 
 def _screened(persons: Sequence[Person], parameters: Mapping[str, Free]) -> list[Person]:
@@ -54,14 +53,29 @@ def _first_evaluable(persons: Sequence[Person], parameters: Mapping[str, Free]) 
     return in_order[: int(str(parameters["n"]))]
 
 
+def _with_value(persons: Sequence[Person], parameters: Mapping[str, Free]) -> list[Person]:
+    return [person for person in persons if person.values.get(str(parameters["item"])) == str(parameters["equals"])]
+
+
+@dataclass(frozen=True)
+class SetMethod:
+    """How a set is found, and the parameters that a definition gives it."""
+
+    select: Callable[[Sequence[Person], Mapping[str, Free]], list[Person]]
+    parameters: MethodSpec = MethodSpec()
+
+
 #: The methods of an analysis set, by the name the definition gives them.
-METHODS: Mapping[str, Method] = {
-    "screened": _screened,
-    "enrolled": _enrolled,
-    "not_removed": _not_removed,
-    "no_event_before": _evaluable,
-    "first_evaluable": _first_evaluable,
-    "external": _screened,
+METHODS: Mapping[str, SetMethod] = {
+    "screened": SetMethod(_screened),
+    "enrolled": SetMethod(_enrolled),
+    "not_removed": SetMethod(_not_removed),
+    "no_event_before": SetMethod(_evaluable, MethodSpec(optional=frozenset({"events", "before_day"}))),
+    "first_evaluable": SetMethod(
+        _first_evaluable, MethodSpec(required=frozenset({"n"}), optional=frozenset({"order_by"}))
+    ),
+    "with_value": SetMethod(_with_value, MethodSpec(required=frozenset({"item", "equals"}))),
+    "external": SetMethod(_screened),
 }
 
 
@@ -80,4 +94,4 @@ def members(sets: Sequence[AnalysisSet], of: str, persons: Sequence[Person]) -> 
         base = [person for person in base if person.group in wanted.groups]
     else:
         base = [person for person in base if person.kind is not GroupKind.EXTERNAL]
-    return METHODS[wanted.method](base, wanted.parameters)
+    return METHODS[wanted.method].select(base, wanted.parameters)
