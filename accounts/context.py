@@ -1,4 +1,4 @@
-"""What every page knows about the visitor: theme, session time, the previous login; on the login page the practice accounts."""
+"""What every page knows about the visitor: theme, session time, previous login; before login the practice accounts."""
 
 from typing import Any
 
@@ -15,17 +15,15 @@ THEME_COOKIE = "theme"
 
 
 def account(request: HttpRequest) -> dict[str, Any]:
-    """``theme``, ``session_left_s`` (None for a visitor), ``previous_login_at``, ``demo``, ``demo_accounts``, ``version``."""
+    """``theme``, ``session_left_s`` (None for a visitor), ``previous_login_at``, ``demo_accounts``."""
     user = getattr(request, "user", None)
     context: dict[str, Any] = {
         "theme": _known_theme(request.COOKIES.get(THEME_COOKIE)),
         "session_left_s": None,
         "previous_login_at": None,
-        "demo": settings.DEMO,
         # A function: the template that lists the accounts asks the database, the other pages do not.
         "demo_accounts": accounts_to_offer,
         "demo_password": settings.DEMO_PASSWORD if settings.DEMO else "",
-        "version": settings.VERSION,
     }
     if user is not None and user.is_authenticated:
         left = time_left(request)

@@ -53,13 +53,21 @@ def lockout_response(request: HttpRequest, response: HttpResponse, credentials: 
     return page
 
 
-def alert_administrators(sender: object, username: str, ip_address: str, **kwargs: object) -> None:
-    """Tell the administrators that ``username`` was locked. Connected to ``axes.signals.user_locked_out``."""
+def alert_administrators(
+    sender: object, request: HttpRequest, username: str, ip_address: str, **kwargs: object
+) -> None:
+    """Tell the administrators that ``username`` was locked. Connected to ``axes.signals.user_locked_out``.
+
+    The signal comes for each attempt during the lock as well; those are logged, and only the first is mailed.
+    """
     log.warning("account_locked", username=username, ip_address=ip_address)
+    if request.axes_failures_since_start is None:
+        return
     mail_admins(
         subject=f"Login locked: {username}",
         message=(
-            f"{settings.AXES_FAILURE_LIMIT} failed logins in a row for the name {username}, the last from {ip_address}.\n"
+            f"{settings.AXES_FAILURE_LIMIT} failed logins in a row for the name {username}, the last from "
+            f"{ip_address}.\n"
             f"The name is locked for {settings.AXES_COOLOFF_TIME}.\n"
             "If this was not the person, ask them to change the password and look at their sessions.\n"
         ),

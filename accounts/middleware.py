@@ -11,10 +11,11 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.adapter import LAST_SEEN
+
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 STARTED = "session_started"
-LAST_SEEN = "session_last_seen"
 
 # A page that asks by itself (progress, panels that refresh) says so, and does not keep an absent person logged in.
 PASSIVE_HEADER = "Canopy-Passive"
@@ -59,7 +60,7 @@ def time_left(request: HttpRequest) -> SessionTime | None:
 
 
 class SessionLimitMiddleware:
-    """End a login after ``SESSION_IDLE_S`` without a request, and ``SESSION_TOTAL_S`` after it began (FDA 2024, Q11)."""
+    """End a login ``SESSION_IDLE_S`` after the last request, and ``SESSION_TOTAL_S`` after it began (FDA 2024, Q11)."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response

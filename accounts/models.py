@@ -16,7 +16,8 @@ class AccountIsKept(Exception):
 class UserQuerySet(models.QuerySet["User"]):
     def delete(self) -> NoReturn:
         raise AccountIsKept(
-            "Accounts are never deleted: signatures and audit records name them. Deactivate them instead (is_active=False)."
+            "Accounts are never deleted: signatures and audit records name them. "
+            "Deactivate them instead (is_active=False)."
         )
 
 

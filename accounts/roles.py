@@ -1,13 +1,13 @@
 """What each role may do, as classes that an inspector can read.
 
-A membership (``trials``) ties one user to one role in one trial, at one site or at all of them, from a date until a date;
-it stores the role's ``key``. Nothing is allowed that is not listed here. Whether the *state* of a record allows it as
-well is asked elsewhere, by each app's ``permissions``.
+A membership (``trials``) ties one user to one role in one trial, at one site or at all of them, from a date until a
+date; it stores the role's ``key``. Nothing is allowed that is not listed here. Whether the *state* of a record allows
+it as well is asked elsewhere, by each app's ``permissions``.
 
 Two rules hold across the table, and ``tests/accounts/test_roles.py`` argues them:
 
-* Only roles at a site enter or change what was observed at that site; sponsor, monitor and data management ask, by a data
-  query (ICH E6(R3) 3.16.1(i), (j)).
+* Only roles at a site enter or change what was observed at that site; sponsor, monitor and data management ask, by a
+  data query (ICH E6(R3) 3.16.1(i), (j)).
 * Nobody both drafts and approves the same kind of thing alone: a dosing table needs three people, and the actions that
   record each step compare the persons, not only the roles.
 """

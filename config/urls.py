@@ -19,6 +19,7 @@ def of_trial(name: str, app: str) -> list[URLPattern | URLResolver]:
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("trials.home_urls")),
     path("account/", include("accounts.urls")),
+    path("account/", include("allauth.urls")),
     *[path("t/<slug:trial>/", include((of_trial("urlpatterns", app), app))) for app in CLINICAL_APPS],
     *[
         path("api/v1/trials/<slug:trial>/", include((of_trial("api_urlpatterns", app), f"{app}_api")))
