@@ -1,7 +1,7 @@
 """Allocation by permuted blocks: each block holds every group in the ratio of the protocol, in an order nobody knows.
 
-The list follows from a secret seed alone and is never written down, so that nobody can read the next entry; only what was
-drawn is kept. It is made from SHA-256 rather than from a generator of numpy, whose stream may change between versions.
+The list follows from a secret seed alone and is never written down, so that nobody can read the next entry; only what
+was drawn is kept. It is made from SHA-256 and not from a generator of numpy, whose stream may change some day.
 """
 
 from __future__ import annotations

@@ -149,7 +149,8 @@ def _assumed(value: object, path: Path) -> Iterator[Assumption]:
         if isinstance(value, EndpointSpec | DosingSpec):
             for name in value.assumed_parameters:
                 yield Assumption(path_words((*path, name)), _free(value.parameters[name]), primary)
-        for rule in field_rules(type(value)):
+        kind: Any = type(value)
+        for rule in field_rules(kind):
             yield from _assumed(getattr(value, rule.name), (*path, rule.key))
 
 

@@ -78,6 +78,7 @@ def from_text(text: str) -> Node:
     try:
         events = _checked(yaml.parse(text, Loader=yaml.SafeLoader))
         node = _node(events, next(events))
+        list(events)  # reads to the end of the text, where a second document would begin
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         problem = error.problem or "it cannot be read"

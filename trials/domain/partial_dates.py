@@ -190,7 +190,8 @@ def enter_datetime(
     day = enter_date(match[1], today=today, visit_date=visit_date, anchor_date=anchor_date).exact
     if day is None:
         raise DateEntryError(f"“{text.strip()}” has no day; a time of day needs one.")
-    return datetime(day.year, day.month, day.day, int(match[2]), int(match[3]))
+    # A wall-clock time at the site; whoever knows the site adds its zone.
+    return datetime(day.year, day.month, day.day, int(match[2]), int(match[3]))  # noqa: DTZ001
 
 
 def _shortcut(

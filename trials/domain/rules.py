@@ -222,29 +222,31 @@ class Rules:
             if condition is None:
                 self.report(at, "an example needs a rule", "Add `when`, or remove the examples.")
                 continue
-            values: dict[str, Observed] = {}
-            for address, raw in example.given.items():
-                self.address(address, (*at, "given", address))
-                if address not in items_of(condition):
-                    self.report(
-                        (*at, "given", address), f"the rule does not read `{address}`", "Remove it from the example."
-                    )
-                elif address in self.addresses:
-                    values[address] = self._example_value(address, raw, (*at, "given", address))
-            unreadable = self.reader.is_faulty_within((*path, "when")) or self.reader.is_faulty_within(at)
-            if unreadable or any(address not in self.addresses for address in items_of(condition)):
+            if self.reader.is_faulty_within((*path, "when")) or self.reader.is_faulty_within(at):
+                continue
+            values = self._example_values(condition, example, at)
+            if values is None:
                 continue
             verdict = evaluate(condition, values)
             if verdict.answer != example.then:
                 remedy = f"Correct the rule or the example. {verdict.sentence}"
                 self.report(at, f"the example says {example.then}, the rule gives {verdict.answer}", remedy)
 
-    def _example_value(self, address: str, raw: Free, path: Path) -> Observed:
-        try:
-            return observations.observe(self.protocol, address, raw)
-        except (ValueError, ArithmeticError):
-            self.report(path, f"`{raw}` is no value of `{address}`", "Write a value of the item's type.")
-            return Observed(None)
+    def _example_values(
+        self, condition: Condition, example: ConditionExample, path: Path
+    ) -> dict[str, Observed] | None:
+        """The values of an example, or None when one of them is not what the rule reads."""
+        values: dict[str, Observed] = {}
+        for address, raw in example.given.items():
+            at = (*path, "given", address)
+            if address not in items_of(condition):
+                self.report(at, f"the rule does not read `{address}`", "Remove it from the example.")
+            elif address in self.addresses:
+                try:
+                    values[address] = observations.observe(self.protocol, address, raw)
+                except (ValueError, ArithmeticError):
+                    self.report(at, f"`{raw}` is no value of `{address}`", "Write a value of the item's type.")
+        return None if self.reader.is_faulty_within(path) else values
 
     # Sections
 
