@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,6 +23,9 @@ from config.embedded.postgres import APP, FOR_TESTS, OWNER, Postgres
 from config.embedded.processes import end, is_alive, wait_until
 from config.embedded.valkey import Valkey
 from tests.settings import OWN_BROKER, OWN_DATABASE
+
+if TYPE_CHECKING:
+    from tests.world import World
 
 # live_server's database is used from the thread that runs Playwright's loop, which Django takes for async code.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
@@ -186,3 +190,11 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@pytest.fixture
+def world(db: None) -> World:
+    """The small trial with its people: the picture is at the top of tests/world.py."""
+    from tests.world import build_world
+
+    return build_world()

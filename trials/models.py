@@ -253,7 +253,7 @@ class Consent(models.Model):
     participant = models.ForeignKey(Participant, on_delete=models.PROTECT, related_name="consents")
     version = models.CharField(max_length=20)
     signed_on = models.DateField()
-    signatory = models.CharField(max_length=40)
+    signatory = models.CharField(max_length=200, help_text="who signed; several are separated by commas")
     withdrawn_on = models.DateField(null=True, blank=True)
     withdrawal_reason = models.TextField(blank=True)
 
@@ -335,14 +335,15 @@ class Enrolment(models.Model):
     participant = models.OneToOneField(Participant, on_delete=models.PROTECT, related_name="enrolment")
     assessment = models.ForeignKey(EligibilityAssessment, on_delete=models.PROTECT, null=True, related_name="+")
     enrolled_on = models.DateField()
-    enrolled_by = models.ForeignKey(Membership, on_delete=models.PROTECT, related_name="+")
+    enrolled_by = models.ForeignKey(Membership, on_delete=models.PROTECT, null=True, related_name="+")
     source = models.CharField(max_length=12, choices=[("user", "enrolled here"), ("import", "imported")])
     recorded_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(source="import") | Q(assessment__isnull=False), name="trials_enrolment_rests_on_assessment"
+                condition=Q(source="import") | Q(assessment__isnull=False, enrolled_by__isnull=False),
+                name="trials_enrolment_rests_on_assessment",
             )
         ]
 
@@ -364,6 +365,36 @@ class EnrolmentCounter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.trial}: {self.last_participant_number}"
+
+
+class AllocationList(models.Model):
+    """The secret that a trial's allocation list follows from. Never shown; the audit trail holds its digest only."""
+
+    trial = models.OneToOneField(Trial, on_delete=models.PROTECT, related_name="allocation_list")
+    seed = models.CharField(max_length=64)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.trial} allocation list"
+
+
+class Allocation(models.Model):
+    """The entry of the allocation list that a participant drew at enrolment. Frozen."""
+
+    participant = models.OneToOneField(Participant, on_delete=models.PROTECT, related_name="allocation")
+    trial = models.ForeignKey(Trial, on_delete=models.PROTECT, related_name="+")
+    group = models.CharField(max_length=40)
+    method = models.CharField(max_length=40)
+    position = models.PositiveIntegerField()
+    block = models.PositiveIntegerField()
+    position_in_block = models.PositiveIntegerField()
+    allocated_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["trial", "position"], name="trials_allocation_position_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.participant} allocation {self.position}"
 
 
 class Replacement(models.Model):
@@ -408,7 +439,7 @@ class Visit(models.Model):
         MISSED = "missed", "missed"
 
     participant = models.ForeignKey(Participant, on_delete=models.PROTECT, related_name="visits")
-    code = models.CharField(max_length=20)
+    code = models.CharField(max_length=40)
     label = models.TextField()
     day = models.IntegerField(null=True, help_text="study day of the protocol")
     planned_date = models.DateField(null=True, help_text="unknown while the anchor is unknown")

@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
+from django.db.models import F, OuterRef, Prefetch, QuerySet, Subquery
 from django.utils import timezone
 
-from trials.models import Membership
+from accounts.roles import Permission
+from trials.domain import schedule
+from trials.domain.consent import SignedConsent
+from trials.domain.definition import Group, GroupKind, Protocol
+from trials.domain.lifecycle import ParticipantState, VersionState
+from trials.domain.schedule import PlannedVisit, WindowStatus
+from trials.models import (
+    Anchor,
+    Deviation,
+    EligibilityAssessment,
+    Membership,
+    Participant,
+    ProtocolVersion,
+    Replacement,
+    Site,
+    Trial,
+    Visit,
+)
+
+#: Whose planned visits somebody still waits for.
+IN_FOLLOW_UP = (ParticipantState.SCREENING, ParticipantState.ELIGIBLE, ParticipantState.ENROLLED)
+
+
+# --- Memberships --------------------------------------------------------------------------------------------------
 
 
 def memberships_of(user: Any) -> list[Membership]:
@@ -15,7 +42,7 @@ def memberships_of(user: Any) -> list[Membership]:
         Membership.objects.active_on(timezone.localdate())
         .filter(user_id=user.pk)
         .select_related("trial", "site", "user")
-        .order_by("trial__code", "role", "site__code")
+        .order_by("trial__code", "role", "site__code", "pk")
     )
 
 
@@ -23,3 +50,243 @@ def membership_for(*, user: Any, trial_code: str, chosen: int | None = None) -> 
     """The membership the user acts with in the trial: the chosen one where it is theirs today, else the first."""
     mine = [membership for membership in memberships_of(user) if membership.trial.code == trial_code]
     return next((membership for membership in mine if membership.pk == chosen), mine[0] if mine else None)
+
+
+def members_of(trial: Trial) -> QuerySet[Membership]:
+    """Every membership there is or was: who had which right when."""
+    return (
+        Membership.objects.filter(trial=trial)
+        .select_related("user", "site")
+        .order_by(F("valid_until").desc(nulls_first=True), "user__username", "role")
+    )
+
+
+# --- Protocol and sites -------------------------------------------------------------------------------------------
+
+
+def usable_version(site: Site, on: date) -> ProtocolVersion | None:
+    """The newest published version that the site's ethics committee had approved on the day."""
+    return (
+        ProtocolVersion.objects.filter(
+            trial_id=site.trial_id,
+            status__in=[VersionState.ACTIVE, VersionState.SUPERSEDED],
+            site_approvals__site=site,
+            site_approvals__approved_on__lte=on,
+        )
+        .select_related("trial")
+        .order_by("-activated_at", "-pk")
+        .first()
+    )
+
+
+def sites_of(membership: Membership) -> QuerySet[Site]:
+    """The sites that the membership reaches."""
+    own = Site.objects.filter(trial_id=membership.trial_id).order_by("code")
+    return own if membership.site_id is None else own.filter(pk=membership.site_id)
+
+
+def own_groups(protocol: Protocol) -> tuple[Group, ...]:
+    """The groups that participants can come into; external controls are not among them."""
+    return tuple(group for group in protocol.groups if group.kind is not GroupKind.EXTERNAL)
+
+
+def may_see_group(membership: Membership, protocol: Protocol) -> bool:
+    """Whether the membership may know who is in which group; where there is but one group, there is nothing to hide."""
+    if membership.role in protocol.blinded_roles:
+        return False
+    return len(own_groups(protocol)) < 2 or membership.may(Permission.VIEW_ALLOCATION)
+
+
+# --- Participants -------------------------------------------------------------------------------------------------
+
+
+def participants(membership: Membership) -> QuerySet[Participant]:
+    """The participants the membership sees, each with site, version, enrolment, anchor and the next planned visit.
+
+    Annotated: ``next_code``, ``next_date``, ``next_earliest``, ``next_latest``.
+    """
+    coming = Visit.objects.filter(participant=OuterRef("pk"), status=Visit.Status.PLANNED).order_by(
+        F("planned_date").asc(nulls_last=True), F("earliest_date").asc(nulls_last=True), "day", "pk"
+    )
+    return (
+        Participant.objects.visible_to(membership)
+        .select_related("site", "protocol_version__trial", "trial", "enrolment")
+        .prefetch_related(Prefetch("anchors", Anchor.objects.order_by("revision")))
+        .annotate(
+            next_code=Subquery(coming.values("code")[:1]),
+            next_date=Subquery(coming.values("planned_date")[:1]),
+            next_earliest=Subquery(coming.values("earliest_date")[:1]),
+            next_latest=Subquery(coming.values("latest_date")[:1]),
+        )
+    )
+
+
+def participant_for(membership: Membership, pk: int) -> Participant:
+    """The participant, where the membership sees them; raises Participant.DoesNotExist."""
+    return (
+        Participant.objects.visible_to(membership)
+        .select_related("site", "trial", "protocol_version__trial", "enrolment")
+        .prefetch_related(Prefetch("anchors", Anchor.objects.order_by("revision")))
+        .get(pk=pk)
+    )
+
+
+def participants_called(memberships: Iterable[Membership], code: str) -> list[tuple[Membership, Participant]]:
+    """The participants of that number or screening number, in each trial the memberships reach."""
+    found = []
+    seen = set()
+    for membership in memberships:
+        mine = Participant.objects.visible_to(membership).select_related("trial", "site")
+        for participant in mine.filter(number__iexact=code) | mine.filter(screening_number__iexact=code):
+            if participant.pk not in seen:
+                seen.add(participant.pk)
+                found.append((membership, participant))
+    return found
+
+
+def signed_consents(participant: Participant) -> tuple[SignedConsent, ...]:
+    """The consents that stand, as the domain judges them; a withdrawn one is not among them."""
+    standing = participant.consents.filter(withdrawn_on__isnull=True).order_by("signed_on", "pk")
+    return tuple(
+        SignedConsent(one.version, one.signed_on, tuple(name.strip() for name in one.signatory.split(",")))
+        for one in standing
+    )
+
+
+def latest_assessment(participant: Participant) -> EligibilityAssessment | None:
+    return participant.assessments.select_related("assessed_by__user").order_by("-pk").first()
+
+
+# --- Visits -------------------------------------------------------------------------------------------------------
+
+
+def planned_visits_of(participant: Participant, anchor_date: date | None = None) -> tuple[PlannedVisit, ...]:
+    """The schedule of the participant's version and group; ``anchor_date`` asks *what if the date were this one*."""
+    groups = own_groups(participant.protocol)
+    group = participant.group or (groups[0].id if len(groups) == 1 else "")
+    if anchor_date is None:
+        latest = participant.anchors.order_by("-revision").first()
+        anchor_date = latest.day if latest else None
+    return schedule.planned_visits(participant.protocol, anchor_date, group=group)
+
+
+@dataclass(frozen=True)
+class VisitMove:
+    """One visit, with its date as it is and as it would be."""
+
+    code: str
+    label: str
+    old: date | None
+    new: date | None
+    done_on: date | None
+
+
+def moves_of(participant: Participant, day: date) -> tuple[VisitMove, ...]:
+    """What another anchor date would change, visit by visit."""
+    wanted = {visit.code: visit for visit in planned_visits_of(participant, day)}
+    moves = []
+    for visit in participant.visits.order_by(F("day").asc(nulls_last=True), "pk"):
+        planned = wanted.get(visit.code)
+        if planned is not None:
+            old, new = visit.planned_date or visit.earliest_date, planned.date or planned.earliest
+            if old != new:
+                moves.append(VisitMove(visit.code, visit.label, old, new, visit.done_on))
+    return tuple(moves)
+
+
+def visits_of(participant: Participant) -> QuerySet[Visit]:
+    """The participant's visits in the order of their days; unscheduled ones by their date, last."""
+    return participant.visits.order_by(
+        F("day").asc(nulls_last=True), F("earliest_date").asc(nulls_last=True), F("done_on").asc(nulls_last=True), "pk"
+    )
+
+
+def window_status(visit: Visit, today: date) -> WindowStatus:
+    """Where the visit stands against its window."""
+    planned = PlannedVisit(
+        code=visit.code,
+        label=visit.label,
+        day=visit.day,
+        first_day=None,
+        last_day=None,
+        date=visit.planned_date,
+        earliest=visit.earliest_date,
+        latest=visit.latest_date,
+        forms=(),
+        analytes=(),
+    )
+    return schedule.window_status(planned, today, visit.done_on)
+
+
+def due_visits(membership: Membership, today: date) -> QuerySet[Visit]:
+    """Planned visits whose window is open or over, of participants in follow-up, the longest overdue first."""
+    return (
+        Visit.objects.filter(
+            participant__in=Participant.objects.visible_to(membership),
+            participant__status__in=IN_FOLLOW_UP,
+            status=Visit.Status.PLANNED,
+            earliest_date__lte=today,
+        )
+        .select_related("participant__site")
+        .order_by("latest_date", "participant__number", "pk")
+    )
+
+
+# --- Deviations and places ----------------------------------------------------------------------------------------
+
+
+def deviations(membership: Membership) -> QuerySet[Deviation]:
+    return (
+        Deviation.objects.filter(participant__in=Participant.objects.visible_to(membership))
+        .select_related("participant__site", "participant__protocol_version__trial")
+        .order_by("is_void", "-pk")
+    )
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """The places of a trial. ``planned`` and ``free`` are None where the protocol plans no number."""
+
+    planned: int | None
+    replaced: int
+    enrolled: int
+    held_because: str
+    closed_on: date | None
+
+    @property
+    def free(self) -> int | None:
+        return None if self.planned is None else max(self.planned + self.replaced - self.enrolled, 0)
+
+    @property
+    def refusal(self) -> str:
+        """Why nobody can be enrolled now; empty when somebody can."""
+        if self.closed_on is not None:
+            return f"Accrual ended on {self.closed_on:%d-%b-%Y}."
+        if self.held_because:
+            return f"Enrolment is on hold: {self.held_because}"
+        if self.free == 0:
+            places = f"{self.planned} planned" + (f" and {self.replaced} to be replaced" if self.replaced else "")
+            return f"All places are taken ({places}). A place opens when a participant has to be replaced."
+        return ""
+
+
+def capacity(trial: Trial, protocol: Protocol | None = None) -> Capacity:
+    """How many places there are and how many are taken; external controls take none.
+
+    While a stage of the design matures, only the places of the stages that a gate has opened count.
+    """
+    protocol = protocol or trial.protocol
+    counter = trial.counter
+    counts = [group.planned for group in own_groups(protocol)]
+    known = [count for count in counts if count is not None]
+    planned = sum(known) if known and len(known) == len(counts) else protocol.design.planned
+    stages = protocol.design.stages
+    if protocol.design.hold_enrolment and stages and counter.stage <= len(stages):
+        planned = stages[counter.stage - 1].n
+    return Capacity(
+        planned=planned,
+        replaced=Replacement.objects.filter(participant__trial=trial, is_open=True).count(),
+        enrolled=Participant.objects.filter(trial=trial, is_external=False).enrolled().count(),
+        held_because=counter.held_because,
+        closed_on=counter.closed_on,
+    )

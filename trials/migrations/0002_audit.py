@@ -23,6 +23,8 @@ class Migration(migrations.Migration):
         AuditTable("trials_eligibilityassessment", trial="participant"),
         AuditTable("trials_enrolment", trial="participant"),
         AuditTable("trials_enrolmentcounter", trial="column"),
+        AuditTable("trials_allocationlist", trial="column", secret=("seed",)),
+        AuditTable("trials_allocation", trial="participant"),
         AuditTable("trials_replacement", trial="participant"),
         AuditTable("trials_anchor", trial="participant"),
         AuditTable("trials_visit", trial="participant"),
@@ -33,5 +35,7 @@ class Migration(migrations.Migration):
         FreezeTable("trials_waiver"),
         FreezeTable("trials_eligibilityassessment"),
         FreezeTable("trials_enrolment"),
+        FreezeTable("trials_allocationlist"),
+        FreezeTable("trials_allocation"),
         FreezeTable("trials_anchor"),
     ]
