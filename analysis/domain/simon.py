@@ -323,7 +323,7 @@ def inference(
         Kim 2004; Clopper & Pearson's construction), so that coverage is never below ``level``.
         ``"koyama_chen"`` maps the outcome back to the planned stage two (Koyama & Chen 2008); its upper limit
         solves p value = 1 - (1 - level) / 2, which leaves out the observed outcome, and so its interval covers less
-        than ``level`` says (0.910 at worst for the 95 % interval under PARACHUTE's design).
+        than ``level`` says (PARACHUTE's design: the 95 % interval covers 0.911 at worst for rates of 0.5 to 0.95).
 
     The estimate is the uniformly minimum variance unbiased one in either case (Jung & Kim 2004).
     Raises ValueError that names the argument.
