@@ -420,8 +420,9 @@ def main(arguments: list[str] | None = None) -> int:
         say(f"\nThe demo met something it does not know; the details are in {path}. `make demo` may be tried again.")
         status = 1
     ignore_signals()
+    was_ours = demo.lock.is_held
     demo.stop()
-    if not options.reset:
+    if was_ours:
         say("Canopy is stopped." if status == 0 else "What had been started was stopped.")
     return status
 
