@@ -33,6 +33,8 @@ _BLOCK = 2048
 # Fastest rate times duration: beyond it the explicit steps, about a fifth of this number, cost more than the implicit
 # solver.
 _STIFF = 10_000.0
+# The control is of one step; a digit in reserve keeps the whole path, and the interpolant, within rtol.
+_EXPLICIT_RESERVE, _STIFF_RESERVE = 0.1, 0.01
 # Absolute tolerance as a share of rtol times the largest concentration the amounts could ever reach.
 _ABSOLUTE_SHARE = 1e-4
 _MAX_STEPS = 200_000
@@ -76,7 +78,7 @@ def solve(rates: Rates, edges_day: Floats, inputs: Floats, samples_day: Floats, 
     edges_day : (s + 1,) increasing days between which every input is constant
     inputs : (s, n) infusion rate over the central volume, amount/L/day, between successive edges
     samples_day : (m,) increasing days inside the edges
-    rtol : relative tolerance of a step
+    rtol : relative tolerance of the path
 
     Raises
     ------
@@ -94,9 +96,20 @@ def solve(rates: Rates, edges_day: Floats, inputs: Floats, samples_day: Floats, 
     with np.errstate(all="ignore"):  # judged below, once: a value that is not finite is refused
         for first in range(0, calm.size, _BLOCK):
             rows = calm[first : first + _BLOCK]
-            _solve_block(rates.of(rows), edges_day, inputs[:, rows], samples_day, ceiling[rows], rtol, solution, rows)
-        for row in np.flatnonzero(stiff):
-            _solve_stiff(rates, edges_day, inputs, samples_day, ceiling, rtol, solution, int(row))
+            _solve_block(
+                rates.of(rows),
+                edges_day,
+                inputs[:, rows],
+                samples_day,
+                ceiling[rows],
+                _EXPLICIT_RESERVE * rtol,
+                solution,
+                rows,
+            )
+        for row in np.flatnonzero(stiff).tolist():
+            _solve_stiff(
+                rates, edges_day, inputs, samples_day, ceiling, max(_STIFF_RESERVE * rtol, 1e-13), solution, row
+            )
     for part in (solution.concentration, solution.central, solution.peripheral, solution.auc):
         if not np.isfinite(part).all():
             row = int(np.flatnonzero(~np.isfinite(part).all(axis=1))[0])
@@ -259,8 +272,6 @@ def _solve_stiff(
 ) -> None:
     k10, k12, k21 = float(rates.k10[row]), float(rates.k12[row]), float(rates.k21[row])
     vmax, km = float(rates.vmax[row]), float(rates.km[row])
-    # LSODA controls the error of a step, not of the path: two digits in reserve keep the path within rtol.
-    reserve = max(rtol * 1e-2, 1e-13)
     floor = np.full(3, _ABSOLUTE_SHARE * rtol * ceiling[row])
     state = np.zeros(3)
     for segment in range(edges_day.size - 1):
@@ -285,8 +296,8 @@ def _solve_stiff(
             state,
             method="LSODA",
             t_eval=np.unique(days),
-            rtol=reserve,
-            atol=floor * 1e-2,
+            rtol=rtol,
+            atol=floor,
             jac=jacobian,
         )
         if not path.success:

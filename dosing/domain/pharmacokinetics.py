@@ -11,7 +11,7 @@ Model: Admiraal et al (2015) Clin Pharmacokinet 54: 435-446, abstract (its struc
     dAUC/dt = c1
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -21,7 +21,7 @@ from dosing.domain.arguments import Floats, number, numbers, refuse_rows
 from dosing.domain.integration import Rates, Solution, solve
 
 _MAY_BE_ZERO = frozenset({"cl", "q", "vmax"})
-_SMALLEST_RTOL, _LARGEST_RTOL = 1e-12, 1e-2
+_SMALLEST_RTOL, _LARGEST_RTOL = 1e-11, 1e-2
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Parameters:
     """Pharmacokinetic parameters of one patient (numbers) or of n ((n,) arrays; numbers among them hold for all).
 
     ``cl`` and ``q`` are in L/day, ``v1`` and ``v2`` in L, ``vmax`` in amount/day, ``km`` in amount/L. ``cl``, ``q`` and
-    ``vmax`` may be 0. Raises ValueError naming parameter and row of a value that is not finite, negative, or 0 elsewhere.
+    ``vmax`` may be 0. Raises ValueError naming parameter and row of a value not finite, negative, or 0 elsewhere.
     """
 
     cl: float | Floats
@@ -67,7 +67,7 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Infusion:
-    """An infusion of ``amount`` (a number or (n,) array) at a constant rate from ``start_day`` over ``duration_day`` days.
+    """An infusion of ``amount`` (a number or (n,) array) at a constant rate over ``duration_day`` from ``start_day``.
 
     Raises ValueError for a duration that is not above 0 (a bolus is a short infusion) and for a negative amount.
     """
@@ -117,7 +117,7 @@ def simulate(
     parameters : of one patient or of n
     infusions : in any order; they may overlap, and two may begin together
     times_day : (m,) days in any order, before the first infusion too (concentration 0)
-    rtol : relative tolerance of a step, 1e-12 to 1e-2
+    rtol : relative tolerance, 1e-11 to 1e-2
 
     Returns
     -------
@@ -202,17 +202,24 @@ def exposure(
     return Exposure(pre=pre, post=total - pre, total=total, concentration_at_end=solution.central[:, -1])
 
 
+def listed_infusions(name: str, infusions: Iterable[Infusion]) -> list[Infusion]:
+    """The infusions as a list. Raises ValueError naming the argument and the row that is none."""
+    if isinstance(infusions, (str, Mapping)) or not isinstance(infusions, Iterable):
+        raise ValueError(f"{name} must be a list of Infusion, got {infusions!r}")
+    course = list(infusions)
+    for row, infusion in enumerate(course):
+        if not isinstance(infusion, Infusion):
+            raise ValueError(f"{name} row {row} must be an Infusion, got {infusion!r}")
+    return course
+
+
 def _checked_course(parameters: Parameters, infusions: Iterable[Infusion]) -> tuple[int, list[Infusion]]:
     """Number of patients, and the infusions in one order for all, so that the order of the rows changes nothing."""
     if not isinstance(parameters, Parameters):
         raise ValueError(f"parameters must be Parameters, got {parameters!r}")
-    if isinstance(infusions, Infusion) or not isinstance(infusions, Iterable):
-        raise ValueError("infusions must be a list of Infusion")
-    course = list(infusions)
+    course = listed_infusions("infusions", infusions)
     sizes = {} if parameters.of_one_patient else {"parameters": parameters.patients}
     for row, infusion in enumerate(course):
-        if not isinstance(infusion, Infusion):
-            raise ValueError(f"infusions row {row} must be an Infusion, got {infusion!r}")
         if np.ndim(infusion.amount) == 1:
             sizes[f"the amount of infusions row {row}"] = np.size(infusion.amount)
     if len(set(sizes.values())) > 1:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dosing.domain.arguments import Floats, numbers, real, refuse_rows
-from dosing.domain.pharmacokinetics import Infusion, Parameters, simulate
+from dosing.domain.pharmacokinetics import Infusion, Parameters, listed_infusions, simulate
 from dosing.domain.target_doses import TargetDoses, doses_to_target
 
 __all__ = ["Estimate", "PopulationModel", "TargetDoses", "doses_to_target", "map_estimate"]
@@ -26,6 +26,8 @@ SHRINKAGE_LIMIT = 0.30
 # simulations that share every step differ by the parameters alone.
 _STENCIL = 1e-3
 _SETTLED = 1e-7
+# Two digits beyond a simulation's own default, so that objectives compare and slopes hold between neighbours.
+_RTOL = 1e-10
 _MAX_ROUNDS = 100
 # No step is longer than this in any eta, so that no simulation meets absurd parameters on the way.
 _LONGEST_STEP = 1.0
@@ -139,8 +141,8 @@ class PopulationModel:
 class Estimate:
     """Maximum a posteriori estimate of one patient's parameters.
 
-    ``etas`` and ``shrinkage`` (posterior variance / omega²) go by parameter name; ``covariance`` is that of the etas, in
-    their order: the inverse of half the objective's second derivative at the estimate. Where a level contradicts the
+    ``etas`` and ``shrinkage`` (posterior variance / omega²) go by parameter name; ``covariance`` is that of the etas
+    in their order: the inverse of half the objective's second derivative at the estimate. Where a level contradicts the
     population, that curvature can be weaker than the prior's and the shrinkage above 1. ``predicted`` are the
     concentrations at the sample times, ``covariates`` those used; ``status`` is the parameter set's.
     """
@@ -196,7 +198,7 @@ def map_estimate(
     used = model.checked(covariates)
 
     def simulated(points: Floats) -> Floats:
-        return simulate(model.individual(used, dict(zip(names, points.T, strict=True))), course, days)
+        return simulate(model.individual(used, dict(zip(names, points.T, strict=True))), course, days, rtol=_RTOL)
 
     refuse_rows(
         "times_day",
@@ -209,9 +211,9 @@ def map_estimate(
     here = _Terrain.around(np.zeros(len(names)), simulated(offsets), model, levels, omega2)
     damping = 0.0
     for rounds in range(1, _MAX_ROUNDS + 1):
-        step = here.step(damping)
-        if np.abs(step).max() < _SETTLED:
+        if here.is_settled:
             return _estimate(model, names, omega2, here, used, rounds)
+        step = here.step(damping)
         there = _Terrain.around(here.etas + step, simulated(here.etas + step + offsets), model, levels, omega2)
         # Equality within rounding is progress: the last step gains nothing that can be seen.
         if there.objective <= here.objective + 1e-9 * (1.0 + abs(here.objective)):
@@ -239,6 +241,21 @@ class _Terrain:
         cls, etas: Floats, stencil_values: Floats, model: PopulationModel, levels: Floats, omega2: Floats
     ) -> "_Terrain":
         f, slope, bend = _derivatives(stencil_values, etas.size)
+        # A point tried too far out may overflow; its objective is then not finite, and it is not taken.
+        with np.errstate(all="ignore"):
+            return cls._at(etas, f, slope, bend, model, levels, omega2)
+
+    @classmethod
+    def _at(
+        cls,
+        etas: Floats,
+        f: Floats,
+        slope: Floats,
+        bend: Floats,
+        model: PopulationModel,
+        levels: Floats,
+        omega2: Floats,
+    ) -> "_Terrain":
         v, v1, v2 = _variance(model, f), 2.0 * model.proportional_variance * f, 2.0 * model.proportional_variance
         r = levels - f
         # First, second and expected second derivative of log v + r^2 / v by f.
@@ -255,11 +272,19 @@ class _Terrain:
             expected_curvature=(slope * expected) @ slope.T + prior,
         )
 
+    @property
+    def is_settled(self) -> bool:
+        return self.is_convex and bool(np.abs(self.step(0.0)).max() < _SETTLED)
+
+    @property
+    def is_convex(self) -> bool:
+        return bool(np.linalg.eigvalsh(self.curvature)[0] > 0)
+
     def step(self, damping: float) -> Floats:
         """Newton's step, or Fisher's where the objective is not convex; damped, and no longer than _LONGEST_STEP."""
-        curvature = self.curvature if np.linalg.eigvalsh(self.curvature)[0] > 0 else self.expected_curvature
+        curvature = self.curvature if self.is_convex else self.expected_curvature
         damped = curvature + damping * np.diag(np.diag(self.expected_curvature))
-        step: Floats = -np.linalg.solve(damped, self.gradient)
+        step = -np.asarray(np.linalg.solve(damped, self.gradient), dtype=np.float64)
         return step * min(1.0, _LONGEST_STEP / max(float(np.abs(step).max()), 1e-300))
 
 
@@ -271,7 +296,7 @@ def _estimate(
     covariates: Mapping[str, float],
     rounds: int,
 ) -> Estimate:
-    covariance = 2.0 * np.linalg.inv(at.curvature)
+    covariance = np.asarray(2.0 * np.linalg.inv(at.curvature), dtype=np.float64)
     etas = dict(zip(names, at.etas.tolist(), strict=True))
     return Estimate(
         etas=MappingProxyType(etas),
@@ -328,10 +353,8 @@ def _samples(times_day: ArrayLike, concentrations: ArrayLike) -> tuple[Floats, F
 
 
 def _own_infusions(infusions: Iterable[Infusion]) -> list[Infusion]:
-    course = list(infusions)
+    course = listed_infusions("infusions", infusions)
     for row, infusion in enumerate(course):
-        if not isinstance(infusion, Infusion):
-            raise ValueError(f"infusions row {row} must be an Infusion, got {infusion!r}")
         if np.ndim(infusion.amount) != 0:
             raise ValueError(f"infusions row {row}: amount must be one number, the patient's own")
     return course

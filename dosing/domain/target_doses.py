@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dosing.domain.arguments import Floats, number, numbers
-from dosing.domain.pharmacokinetics import Exposure, Infusion, Parameters, exposure
+from dosing.domain.pharmacokinetics import Exposure, Infusion, Parameters, exposure, listed_infusions
 
 KINDS = ("pre", "post", "total")
 
@@ -91,7 +91,7 @@ def doses_to_target(
         raise ValueError("open_days must be a one-dimensional array of days")
     if np.unique(days).size < days.size:
         raise ValueError("open_days names a day twice")
-    course = list(given)
+    course = listed_infusions("given", given)
 
     def reached(amount: Floats, patients: Parameters, decided: Sequence[Infusion]) -> Exposure:
         planned = [Infusion(day, duration_day, amount) for day in days]
@@ -105,10 +105,10 @@ def doses_to_target(
     useless = ~already & ~(linear_gain > 0)
     if useless.any():
         row = int(np.flatnonzero(useless)[0])
+        listed = ", ".join(f"{day:g}" for day in days)
         raise ValueError(
             f"open_days: patient {row} cannot reach the {kind} exposure {target:g}, because no amount given on day "
-            f"{', '.join(f'{day:g}' for day in days)} adds to it (graft on day {graft_day:g}, end on day {until_day:g}); "
-            "choose earlier days"
+            f"{listed} adds to it (graft on day {graft_day:g}, end on day {until_day:g}); choose earlier days"
         )
     linear_need = np.where(already, 0.0, (target - given_alone) / np.where(linear_gain > 0, linear_gain, 1.0))
 
