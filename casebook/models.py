@@ -14,15 +14,22 @@ from django.db.models import Q
 
 from casebook.domain.clinical_events import EventKind
 from casebook.domain.entries import EntryStatus
-from trials.models import Membership, Participant, Visit
+from trials.models import Membership, Participant, Trial, Visit
 
 
-class OfParticipantQuerySet(models.QuerySet):  # type: ignore[type-arg]
+class OfParticipantQuerySet(models.QuerySet):
     """Rows that belong to a participant, seen by a membership as far as it sees the participant."""
 
     def visible_to(self, membership: Membership) -> Self:
         own = self.filter(participant__trial_id=membership.trial_id)
         return own if membership.site_id is None else own.filter(participant__site_id=membership.site_id)
+
+
+class LabImportQuerySet(models.QuerySet):
+    def visible_to(self, membership: Membership) -> Self:
+        """The imports of the membership's trial that were uploaded within its scope."""
+        own = self.filter(trial_id=membership.trial_id)
+        return own if membership.site_id is None else own.filter(uploaded_by__site_id=membership.site_id)
 
 
 class FormEntry(models.Model):
@@ -39,6 +46,9 @@ class FormEntry(models.Model):
     revision = models.PositiveIntegerField(default=1)
     status = models.CharField(max_length=12, choices=[(s.value, s.value) for s in EntryStatus])
     observed_on = models.DateField(null=True, blank=True)
+    completed_at = models.DateTimeField(
+        null=True, blank=True, help_text="first completion: from then on a change needs a reason"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True)
 
@@ -53,6 +63,10 @@ class FormEntry(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(status__in=[s.value for s in EntryStatus]), name="casebook_formentry_status_known"
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="complete") | Q(completed_at__isnull=False),
+                name="casebook_formentry_complete_has_time",
             ),
         ]
         indexes = [GinIndex(fields=["answers"], name="casebook_formentry_answers")]
@@ -69,6 +83,9 @@ class LabDraw(models.Model):
     visit = models.ForeignKey(Visit, on_delete=models.PROTECT, null=True, blank=True, related_name="draws")
     sampled_at = models.DateTimeField()
     sampled_on = models.DateField(help_text="calendar date at the site: what study days are counted with")
+    has_time = models.BooleanField(
+        default=True, help_text="false where only the day is known; sampled_at is then the day's first moment"
+    )
     laboratory = models.CharField(max_length=40, blank=True)
     specimen = models.CharField(max_length=40, default="blood")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -157,3 +174,46 @@ class ClinicalEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.participant} {self.kind} {self.occurred}"
+
+
+class LabImport(models.Model):
+    """One uploaded laboratory file: what the dry run found in it and, once confirmed, that it was written.
+
+    The file is kept as it was uploaded, so that what is confirmed is what was read; the dry run is worked out again
+    from it whenever it is shown, against the results of that moment.
+    """
+
+    class State(models.TextChoices):
+        CHECKED = "checked", "checked, not written"
+        WRITTEN = "written", "written"
+        DISCARDED = "discarded", "discarded"
+
+    trial = models.ForeignKey(Trial, on_delete=models.PROTECT, related_name="lab_imports")
+    uploaded_by = models.ForeignKey(Membership, on_delete=models.PROTECT, related_name="lab_imports")
+    uploaded_at = models.DateTimeField(auto_now_add=True)
+    file_name = models.CharField(max_length=200)
+    sha256 = models.CharField(max_length=64)
+    content = models.BinaryField()
+    laboratory = models.CharField(max_length=40, blank=True, help_text="for rows that name none")
+    state = models.CharField(max_length=10, choices=State.choices, default=State.CHECKED)
+    report = models.JSONField(default=dict, help_text="counts of new, changed, same and rejected rows; rejections")
+    plan_sha256 = models.CharField(max_length=64, blank=True, help_text="of what was shown for confirmation")
+    reason = models.TextField(blank=True, help_text="why values that were there change")
+    written_at = models.DateTimeField(null=True, blank=True)
+
+    objects = LabImportQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state="written", written_at__isnull=False)
+                | (~Q(state="written") & Q(written_at__isnull=True)),
+                name="casebook_labimport_written_has_time",
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=["checked", "written", "discarded"]), name="casebook_labimport_state_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.trial} {self.file_name}"

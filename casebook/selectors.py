@@ -1,0 +1,559 @@
+"""Reads of the casebook: what is known of a participant, and bulk rows for computations and exports.
+
+What a page reads goes through ``.visible_to(membership)``; what a computation reads (``item_values``, ``lab_series``,
+``events_of_trial``) is whole, because a dose or an endpoint is the same whoever asks for it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from casebook.domain.answers import FormAnswer, Moment, observed
+from casebook.domain.clinical_events import EventKind
+from casebook.domain.entries import EntryStatus, PlaceStatus, place_status
+from casebook.domain.places import GIVEN, entry_forms, is_typed, sex_code
+from casebook.models import ClinicalEvent, FormEntry, LabDraw, LabImport, LabResult
+from trials.domain.answers import Answer as Truth
+from trials.domain.conditions import MISSING, Observed
+from trials.domain.consent import consent_verdict
+from trials.domain.definition import Form, ItemType, Protocol
+from trials.domain.derived import with_derived
+from trials.domain.observations import NO, YES
+from trials.domain.partial_dates import PartialDate
+from trials.domain.schedule import study_day
+from trials.models import Membership, Participant, Trial, Visit
+from trials.selectors import planned_visits_of, signed_consents
+
+# --- Plain rows, in bulk ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LabPoint:
+    """One result with a value, in the canonical unit; ``as_written`` and ``unit_as_written`` are the laboratory's."""
+
+    result_id: int
+    participant_id: int
+    address: str
+    sampled_at: datetime
+    sampled_on: date
+    has_time: bool
+    laboratory: str
+    specimen: str
+    value: Decimal
+    unit: str
+    qualifier: str
+    as_written: str
+    unit_as_written: str
+    lower_limit: Decimal | None
+    upper_limit: Decimal | None
+
+
+@dataclass(frozen=True)
+class EventPoint:
+    """One clinical event that counts; ``occurred`` is ISO 8601, partial where only that is known."""
+
+    event_id: int
+    participant_id: int
+    kind: str
+    occurred: str
+    grade: str
+    detail: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class EntryRow:
+    """One form entry with its answers as stored: item id → ``{value, unit?, qualifier?, missing_reason?}``."""
+
+    entry_id: int
+    participant_id: int
+    visit_code: str
+    form: str
+    repeat: int
+    status: str
+    observed_on: date | None
+    answers: Mapping[str, Mapping[str, str]]
+    changed_at: datetime
+
+
+def lab_series(trial: Trial, address: str, *, participants: Collection[int] | None = None) -> Iterator[LabPoint]:
+    """Every result of one analyte that has a value, by participant and time of sampling."""
+    results = LabResult.objects.filter(draw__participant__trial=trial, analyte=address, value__isnull=False)
+    if participants is not None:
+        results = results.filter(draw__participant__in=participants)
+    return _points(results)
+
+
+def results_of_trial(trial: Trial, *, participants: Collection[int] | None = None) -> Iterator[LabPoint]:
+    """Every result of the trial that has a value, by participant, time of sampling and analyte."""
+    results = LabResult.objects.filter(draw__participant__trial=trial, value__isnull=False)
+    if participants is not None:
+        results = results.filter(draw__participant__in=participants)
+    return _points(results)
+
+
+def _points(results: QuerySet[LabResult]) -> Iterator[LabPoint]:
+    rows = results.order_by("draw__participant_id", "draw__sampled_at", "analyte", "pk").values_list(
+        "pk",
+        "draw__participant_id",
+        "analyte",
+        "draw__sampled_at",
+        "draw__sampled_on",
+        "draw__has_time",
+        "draw__laboratory",
+        "draw__specimen",
+        "value",
+        "unit",
+        "qualifier",
+        "value_as_written",
+        "unit_as_written",
+        "lower_limit",
+        "upper_limit",
+    )
+    for *start, value, unit, qualifier, written, unit_written, low, high in rows.iterator(chunk_size=2000):
+        yield LabPoint(*start, value, unit, qualifier, written, unit_written, low, high)  # value: filtered above
+
+
+def events_of_trial(
+    trial: Trial, *, participants: Collection[int] | None = None, kinds: Collection[str] | None = None
+) -> Iterator[EventPoint]:
+    """Every clinical event that counts, by participant and date."""
+    events = ClinicalEvent.objects.filter(participant__trial=trial, is_void=False)
+    if participants is not None:
+        events = events.filter(participant__in=participants)
+    if kinds is not None:
+        events = events.filter(kind__in=kinds)
+    rows = events.order_by("participant_id", "occurred", "pk").values_list(
+        "pk", "participant_id", "kind", "occurred", "grade", "detail", "note"
+    )
+    return (EventPoint(*row) for row in rows.iterator(chunk_size=2000))
+
+
+def entries_of_trial(
+    trial: Trial, *, form: str | None = None, participants: Collection[int] | None = None
+) -> Iterator[EntryRow]:
+    """Every form entry, by participant, form, visit and repeat."""
+    entries = FormEntry.objects.filter(participant__trial=trial)
+    if form is not None:
+        entries = entries.filter(form=form)
+    if participants is not None:
+        entries = entries.filter(participant__in=participants)
+    rows = entries.order_by("participant_id", "form", "visit_id", "repeat").values_list(
+        "pk",
+        "participant_id",
+        "visit__code",
+        "form",
+        "repeat",
+        "status",
+        "observed_on",
+        "answers",
+        "changed_at",
+    )
+    for pk, participant, visit, *rest in rows.iterator(chunk_size=2000):
+        yield EntryRow(pk, participant, visit or "", *rest)
+
+
+def latest_result(participant: Participant, address: str, before: datetime | None = None) -> LabPoint | None:
+    """The last result of an analyte that has a value, sampled before the moment ``before`` where one is given.
+
+    A sample known by its day only counts as before when that whole day is.
+    """
+    results = LabResult.objects.filter(draw__participant=participant, analyte=address, value__isnull=False)
+    if before is not None:
+        results = results.filter(
+            Q(draw__has_time=True, draw__sampled_at__lt=before)
+            | Q(draw__has_time=False, draw__sampled_at__lte=before - timedelta(days=1))
+        )
+    points = list(_points(results.filter(pk__in=results.order_by("-draw__sampled_at", "-pk").values("pk")[:1])))
+    return points[0] if points else None
+
+
+# --- What is known of a participant -------------------------------------------------------------------------------
+
+
+def item_values(participant: Participant) -> dict[str, Observed]:
+    """Every item and analyte as rules see it: the latest answer of each, derived items applied, absent ones missing.
+
+    The latest answer counts even where it says that there is no value: an earlier value never stands in for it.
+    """
+    return _values(participant, participant.protocol, without=None)
+
+
+def values_beside(participant: Participant, form: str, entry_id: int | None) -> dict[str, Observed]:
+    """``item_values`` without one entry: what the skip logic of that entry's form may lean on."""
+    return _values(participant, participant.protocol, without=(form, entry_id))
+
+
+def item_series(participant: Participant, address: str) -> list[Observed]:
+    """Every answer of one item of the forms, in the order of the days they were observed on; undated ones first."""
+    protocol = participant.protocol
+    form_id, _, name = address.partition(".")
+    item = protocol.item(address)
+    series = []
+    for entry in _in_order(_entries(participant).filter(form=form_id)):
+        stored = entry.answers.get(name)
+        if stored is not None:
+            series.append(
+                observed(
+                    item, FormAnswer.from_stored(stored), source=_source(entry, protocol), observed_on=entry.observed_on
+                )
+            )
+    return series
+
+
+def _values(
+    participant: Participant, protocol: Protocol, *, without: tuple[str, int | None] | None
+) -> dict[str, Observed]:
+    values: dict[str, Observed] = dict.fromkeys(protocol.addresses(), MISSING)
+    values |= _given(participant, protocol)
+    rows: dict[str, list[dict[str, Observed]]] = {form.id: [] for form in protocol.forms if form.repeating}
+    forms = {form.id: form for form in protocol.forms}
+    for entry in _in_order(_entries(participant)):
+        form = forms.get(entry.form)
+        if form is None or (without is not None and entry.pk == without[1]):
+            continue
+        seen = _entry_values(entry, form, protocol)
+        if form.repeating:
+            rows[form.id].append(seen)
+        else:
+            # Entries come in the order of their days, so that the latest answer stays.
+            values |= seen
+    _add_results(participant, protocol, values, rows)
+    _add_events(participant, protocol, rows)
+    known = with_derived(protocol, values, rows)
+    if any(item.computed == "consent_valid" for form in protocol.forms for item in form.items):
+        known |= _consent_validity(participant, protocol, known)
+        known = with_derived(protocol, known, rows)
+    return known
+
+
+def _entries(participant: Participant) -> QuerySet[FormEntry]:
+    return FormEntry.objects.filter(participant=participant).select_related("visit")
+
+
+def _in_order(entries: QuerySet[FormEntry]) -> list[FormEntry]:
+    def place(entry: FormEntry) -> tuple[date, int, int]:
+        day = entry.visit.day if entry.visit and entry.visit.day is not None else -10_000
+        return entry.observed_on or (entry.visit and entry.visit.planned_date) or date.min, day, entry.pk
+
+    return sorted(entries, key=place)
+
+
+def _source(entry: FormEntry, protocol: Protocol) -> str:
+    label = next((form.label for form in protocol.forms if form.id == entry.form), entry.form)
+    return f"{label}, {entry.visit.code}" if entry.visit else label
+
+
+def _entry_values(entry: FormEntry, form: Form, protocol: Protocol) -> dict[str, Observed]:
+    source = _source(entry, protocol)
+    seen = {}
+    for item in form.items:
+        stored = entry.answers.get(item.id)
+        if stored is not None and is_typed(form, item):
+            answer = FormAnswer.from_stored(stored)
+            seen[f"{form.id}.{item.id}"] = observed(item, answer, source=source, observed_on=entry.observed_on)
+    return seen
+
+
+def _given(participant: Participant, protocol: Protocol) -> dict[str, Observed]:
+    """What registration and consent hold."""
+    first = next(iter(signed_consents(participant)), None)
+    birth = PartialDate.from_iso(participant.birth_date) if participant.birth_date else None
+    facts: dict[str, object] = {
+        "DM.BIRTH_DATE": (birth.exact or birth) if birth else None,
+        "DM.SEX": participant.sex if participant.sex != "unknown" else None,
+        "DM.SCREENED_ON": participant.screened_on,
+        "IC.DATE": first.signed_on if first else None,
+        "IC.VERSION": first.version if first else None,
+        "IC.SIGNATORY": ", ".join(first.signatories) if first else None,
+    }
+    known = {}
+    for address, fact in facts.items():
+        try:
+            item = protocol.item(address)
+        except KeyError:
+            continue
+        if address == "DM.SEX" and item.type is ItemType.CODE and fact is not None:
+            fact = sex_code(item, str(fact))
+        seen_on = first.signed_on if first and address.startswith("IC.") else participant.screened_on
+        known[address] = Observed(fact, GIVEN[address], seen_on if fact is not None else None)  # type: ignore[arg-type]
+    return known
+
+
+def _consent_validity(
+    participant: Participant, protocol: Protocol, values: Mapping[str, Observed]
+) -> dict[str, Observed]:
+    verdict = consent_verdict(protocol.consent, signed_consents(participant), site=participant.site.code, values=values)
+    word = {Truth.YES: YES, Truth.NO: NO, Truth.UNKNOWN: None}[verdict.answer]
+    return {
+        f"{form.id}.{item.id}": Observed(word, verdict.sentence)
+        for form in protocol.forms
+        for item in form.items
+        if item.computed == "consent_valid"
+    }
+
+
+def _add_results(
+    participant: Participant,
+    protocol: Protocol,
+    values: dict[str, Observed],
+    rows: dict[str, list[dict[str, Observed]]],
+) -> None:
+    """The latest result of each analyte with its limits; a row for each draw where a repeating form holds analytes."""
+    results = (
+        LabResult.objects.filter(draw__participant=participant)
+        .select_related("draw")
+        .order_by("draw__sampled_at", "draw_id", "pk")
+    )
+    zone = ZoneInfo(participant.site.time_zone)
+    draws: dict[tuple[str, int], dict[str, Observed]] = {}
+    for result in results:
+        draw, form_id = result.draw, result.analyte.partition(".")[0]
+        moment = draw.sampled_at.astimezone(zone).replace(tzinfo=None) if draw.has_time else draw.sampled_on
+        source = f"laboratory, {PartialDate.from_date(draw.sampled_on).display()}"
+        seen = Observed(result.value, source, moment, result.qualifier, result.unit)
+        facts = {result.analyte: seen}
+        for suffix, limit in (("LLN", result.lower_limit), ("ULN", result.upper_limit)):
+            facts[f"{result.analyte}_{suffix}"] = Observed(limit, source, moment, unit=result.unit)
+        values |= facts
+        draws.setdefault((form_id, draw.pk), {}).update(facts)
+        for form in protocol.forms:
+            if form.id == form_id:
+                for item in form.items:
+                    if item.type in (ItemType.DATE, ItemType.DATETIME, ItemType.PARTIAL_DATE):
+                        draws[form_id, draw.pk][f"{form_id}.{item.id}"] = Observed(moment, source, moment)
+    for (form_id, _), facts in draws.items():
+        if form_id in rows:
+            rows[form_id].append(facts)
+
+
+def _add_events(participant: Participant, protocol: Protocol, rows: dict[str, list[dict[str, Observed]]]) -> None:
+    """Clinical events as rows of the form CE, as far as a definition's rules ask of them."""
+    if "CE" not in rows:
+        return
+    for event in events_of_trial(participant.trial, participants=[participant.pk]):
+        occurred = PartialDate.from_iso(event.occurred)
+        rows["CE"].append(
+            {
+                "CE.KIND": Observed(event.kind, "clinical event", occurred.exact),
+                "CE.DATE": Observed(occurred.exact or occurred, "clinical event", occurred.exact),
+            }
+        )
+
+
+def moment_for(participant: Participant, visit: Visit | None = None) -> Moment:
+    """What a date typed for the participant may lean on; today is that of the site."""
+    today = timezone.now().astimezone(ZoneInfo(participant.site.time_zone)).date()
+    return Moment(
+        today=today,
+        visit_date=(visit.done_on or visit.planned_date) if visit else None,
+        anchor_date=participant.anchor_date,
+        first_day=participant.protocol.anchor.first_day,
+    )
+
+
+# --- What pages read ----------------------------------------------------------------------------------------------
+
+
+def entry_for(membership: Membership, pk: int) -> FormEntry:
+    """The entry, as far as the membership sees it; FormEntry.DoesNotExist otherwise."""
+    return FormEntry.objects.visible_to(membership).select_related("participant__site", "visit").get(pk=pk)
+
+
+def entry_at(participant: Participant, form: str, visit: Visit | None, repeat: int) -> FormEntry | None:
+    return (
+        FormEntry.objects.filter(participant=participant, form=form, visit=visit, repeat=repeat)
+        .select_related("visit")
+        .first()
+    )
+
+
+def repeats_of(participant: Participant, form: str, visit: Visit | None) -> list[FormEntry]:
+    return list(FormEntry.objects.filter(participant=participant, form=form, visit=visit).order_by("repeat"))
+
+
+def draws_of(participant: Participant) -> QuerySet[LabDraw]:
+    """The draws with their results, the latest first."""
+    return (
+        LabDraw.objects.filter(participant=participant)
+        .select_related("visit")
+        .prefetch_related("results")
+        .order_by("-sampled_at", "-pk")
+    )
+
+
+def draw_for(membership: Membership, pk: int) -> LabDraw:
+    return LabDraw.objects.visible_to(membership).select_related("participant__site", "visit").get(pk=pk)
+
+
+def result_for(membership: Membership, pk: int) -> LabResult:
+    """The result, as far as the membership sees its participant; LabResult.DoesNotExist otherwise."""
+    visible = LabDraw.objects.visible_to(membership)
+    return LabResult.objects.filter(draw__in=visible).select_related("draw__participant__site").get(pk=pk)
+
+
+def clinical_events_of(participant: Participant) -> QuerySet[ClinicalEvent]:
+    """All of them, void ones too, by date."""
+    return ClinicalEvent.objects.filter(participant=participant).order_by("occurred", "pk")
+
+
+def clinical_event_for(membership: Membership, pk: int) -> ClinicalEvent:
+    return ClinicalEvent.objects.visible_to(membership).select_related("participant").get(pk=pk)
+
+
+def lab_imports(membership: Membership) -> QuerySet[LabImport]:
+    return LabImport.objects.visible_to(membership).select_related("uploaded_by__user").order_by("-pk")
+
+
+def lab_import_for(membership: Membership, pk: int) -> LabImport:
+    return LabImport.objects.visible_to(membership).select_related("uploaded_by__user", "trial").get(pk=pk)
+
+
+def has_died(participant: Participant) -> bool:
+    return ClinicalEvent.objects.filter(participant=participant, kind=EventKind.DEATH, is_void=False).exists()
+
+
+@dataclass(frozen=True)
+class Place:
+    """One cell of the casebook: a form at a visit, or a form kept for the participant."""
+
+    form: Form
+    visit: Visit | None
+    status: PlaceStatus
+    entries: int
+
+
+@dataclass(frozen=True)
+class CasebookRow:
+    """One visit with the cells of its forms; a cell is None where the form is not asked at that visit."""
+
+    visit: Visit
+    day: int | None
+    is_out_of_window: bool
+    cells: tuple[Place | None, ...]
+
+
+@dataclass(frozen=True)
+class CasebookGrid:
+    """Visits by forms, the forms kept for the participant, and the repeating logs."""
+
+    forms: tuple[Form, ...]
+    rows: tuple[CasebookRow, ...]
+    kept_once: tuple[Place, ...]
+    logs: tuple[Place, ...]
+
+
+def casebook_grid(participant: Participant, today: date) -> CasebookGrid:
+    """Which forms are asked where, and how far each has come."""
+    protocol = participant.protocol
+    forms_at = forms_by_visit(participant)
+    asked = [
+        form
+        for form in entry_forms(protocol)
+        if not form.groups or not participant.group or participant.group in form.groups
+    ]
+    entries: dict[tuple[str, int | None], list[FormEntry]] = defaultdict(list)
+    for entry in FormEntry.objects.filter(participant=participant).only("form", "visit_id", "status"):
+        entries[entry.form, entry.visit_id].append(entry)
+    visits = list(participant.visits.all())
+    visits.sort(key=lambda visit: (visit.done_on or visit.planned_date or date.max, visit.day or 0, visit.pk))
+    at_visits = [
+        form
+        for form in asked
+        if not form.per_participant
+        and (any(form.id in codes for codes in forms_at.values()) or any((form.id, v.pk) in entries for v in visits))
+    ]
+
+    def place(form: Form, visit: Visit | None) -> Place:
+        found = entries[form.id, visit.pk if visit else None]
+        worst = EntryStatus.IN_PROGRESS if any(e.status == EntryStatus.IN_PROGRESS for e in found) else None
+        status = worst or (EntryStatus.COMPLETE if found else None)
+        due = visit is None or visit.earliest_date is None or visit.earliest_date <= today
+        overdue = bool(visit and visit.latest_date and visit.latest_date < today)
+        if form.repeating and not found:
+            return Place(form, visit, PlaceStatus.NOT_APPLICABLE, 0)
+        missed = visit is not None and visit.status == Visit.Status.MISSED
+        # Without an anchor nothing is due yet, except what is kept once: screening fills it in.
+        due = due and (visit is None or visit.planned_date is not None or visit.earliest_date is not None)
+        shown = place_status(status, is_due=due, is_overdue=overdue, is_missed=missed)
+        return Place(form, visit, shown, len(found))
+
+    rows = []
+    for visit in visits:
+        wanted = forms_at.get(visit.code, frozenset())
+        cells = tuple(
+            place(form, visit) if form.id in wanted or (form.id, visit.pk) in entries else None for form in at_visits
+        )
+        if any(cells):
+            day = visit.day
+            if visit.done_on is not None and participant.anchor_date is not None:
+                day = study_day(visit.done_on, participant.anchor_date, protocol.anchor.first_day)
+            outside = bool(
+                visit.done_on
+                and visit.earliest_date
+                and visit.latest_date
+                and not visit.earliest_date <= visit.done_on <= visit.latest_date
+            )
+            rows.append(CasebookRow(visit, day, outside, cells))
+    once = [form for form in asked if form.per_participant]
+    logs = [form for form in asked if form.repeating and form not in at_visits and not form.per_participant]
+    return CasebookGrid(
+        tuple(at_visits),
+        tuple(rows),
+        tuple(place(form, None) for form in once),
+        tuple(place(form, None) for form in logs),
+    )
+
+
+def forms_by_visit(participant: Participant) -> dict[str, frozenset[str]]:
+    """Visit code → ids of the forms the protocol asks there."""
+    return {visit.code: frozenset(visit.forms) for visit in planned_visits_of(participant)}
+
+
+@dataclass(frozen=True)
+class OpenWork:
+    """What is to be done in the casebooks a membership reaches."""
+
+    in_progress: tuple[FormEntry, ...]
+    due: tuple[tuple[Visit, str], ...]
+    unwritten_imports: tuple[LabImport, ...]
+
+
+def open_work(membership: Membership, today: date, *, limit: int = 200) -> OpenWork:
+    """Forms in progress, forms due at visits whose window is open, and imports that were checked and not written."""
+    entries = (
+        FormEntry.objects.visible_to(membership)
+        .filter(status=EntryStatus.IN_PROGRESS)
+        .select_related("participant", "visit")
+        .order_by("changed_at")[:limit]
+    )
+    due: list[tuple[Visit, str]] = []
+    participants = Participant.objects.visible_to(membership)
+    visits = (
+        Visit.objects.filter(
+            participant__in=participants,
+            status__in=(Visit.Status.PLANNED, Visit.Status.DONE),
+            earliest_date__lte=today,
+            latest_date__gte=today,
+        )
+        .exclude(participant__status__in=("screen_failed", "withdrawn", "died", "lost", "external"))
+        .select_related("participant__protocol_version__trial", "participant__site")
+        .order_by("latest_date", "participant_id")
+    )
+    begun = set(FormEntry.objects.filter(visit__in=visits).values_list("visit_id", "form"))
+    by_participant: dict[int, dict[str, frozenset[str]]] = {}
+    for visit in visits:
+        codes = by_participant.setdefault(visit.participant_id, forms_by_visit(visit.participant))
+        for form in entry_forms(visit.participant.protocol):
+            if form.id in codes.get(visit.code, ()) and not form.repeating and (visit.pk, form.id) not in begun:
+                due.append((visit, form.id))
+    imports = LabImport.objects.visible_to(membership).filter(state=LabImport.State.CHECKED).order_by("pk")[:limit]
+    return OpenWork(tuple(entries), tuple(due[:limit]), tuple(imports))
