@@ -22,6 +22,14 @@ import pytest
 from config.embedded.postgres import APP, FOR_TESTS, OWNER, Postgres
 from config.embedded.processes import end, is_alive, wait_until
 from config.embedded.valkey import Valkey
+from tests.browser.watch import (  # noqa: F401  (fixtures of every browser test, in whichever folder it is)
+    browser_context_args,
+    browser_type_launch_args,
+    page,
+    pytest_runtest_makereport,
+    sign_in,
+    watch,
+)
 from tests.settings import OWN_BROKER, OWN_DATABASE
 
 if TYPE_CHECKING:
