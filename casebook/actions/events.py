@@ -215,8 +215,8 @@ def _is(event: ClinicalEvent, kind: str, read: ReadEvent, note: str) -> bool:
 
 
 def _check_order(participant: Participant, kind: EventKind, read: ReadEvent, *, without: int | None = None) -> None:
-    events = ClinicalEvent.objects.filter(participant=participant, is_void=False).exclude(pk=without)
-    _refuse_order(kind, read, list(events))
+    events = ClinicalEvent.objects.filter(participant=participant, is_void=False)
+    _refuse_order(kind, read, [event for event in events if event.pk != without])
 
 
 def _refuse_order(kind: EventKind, read: ReadEvent, events: list[ClinicalEvent]) -> None:
