@@ -109,7 +109,7 @@ def nearest_match(
     """Greedy nearest-neighbour matching without replacement, up to ``ratio`` controls for each treated row.
 
     Rosenbaum PR, Rubin DB (1985) Am Stat 39: 33-38; the pairs of MatchIt 4.7. In each of ``ratio`` rounds the treated,
-    in the given ``order`` of their scores, take the nearest control left over. At equal distance the one with the smaller
+    in the given ``order`` of their scores, take the nearest control left over. At equal distance the one with the lower
     score is taken, among equal scores the one whose row is nearest in the data, an earlier row before a later one.
 
     Parameters: ``score`` (n,) any number, such as a probability or its logit; ``treated`` (n,) 1 or 0; ``x`` (n, p) for

@@ -82,12 +82,15 @@ def maximise(likelihood: Likelihood, p: int, *, first_column: int = 0) -> Maximu
             raise _monotone(step, first_column)
         if length <= STEP_IS_NOTHING * max(1.0, float(np.abs(coef).max())) or gain < GAIN_IS_NOTHING:
             return Maximum(coef + step, (null, loglik), information)
-        coef, loglik, score, information = _uphill(likelihood, coef, loglik, step)
+        try:
+            coef, loglik, score, information = _uphill(likelihood, coef, loglik, step)
+        except ArithmeticError:
+            raise _monotone(step, first_column) from None
     raise _monotone(coef, first_column)
 
 
 def _uphill(likelihood: Likelihood, coef: Vector, loglik: float, step: Vector) -> tuple[Vector, float, Vector, Vector]:
-    """Newton's step, halved until the likelihood does not fall."""
+    """Newton's step, halved until the likelihood does not fall; ArithmeticError when it falls, or is lost, at once."""
     rounding = 1e-12 * max(1.0, abs(loglik))
     for _ in range(MAX_HALVINGS):
         with np.errstate(all="ignore"):
@@ -95,7 +98,7 @@ def _uphill(likelihood: Likelihood, coef: Vector, loglik: float, step: Vector) -
         if value >= loglik - rounding and np.isfinite(score).all() and np.isfinite(information).all():
             return coef + step, value, score, information
         step = step / 2
-    raise ValueError("the likelihood could not be maximised: no step from the last estimate raises it")
+    raise ArithmeticError
 
 
 def _monotone(direction: Vector, first_column: int) -> ValueError:

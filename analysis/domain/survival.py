@@ -23,6 +23,7 @@ SurvivalConf = Literal["plain", "log", "log-log", "arcsin", "logit"]
 Ties = Literal["efron", "breslow"]
 TimeTransform = Literal["km", "rank", "identity", "log"]
 
+SINGULAR = 1e-11  # smallest eigenvalue of a variance in the form of a correlation
 SAME_HEIGHT = float(np.sqrt(np.finfo(np.float64).eps))  # of a curve, when a quantile is read from it
 
 
@@ -136,17 +137,21 @@ class StepCurve:
 
 
 def _first_below(time: Vector, curve: Vector, height: float) -> float:
-    """Where a falling curve passes ``height``; the middle of the level, where it stays at that height for a while."""
+    """Where a falling curve passes ``height``; the middle of the level, where it stays at that height for a while.
+
+    Limits of a curve may rise a little at an event. Then, as in R, the point is taken whose value is the next below.
+    """
+
+    def passes(bound: float) -> float:
+        below = np.where(curve <= bound, curve, -np.inf)  # nan is never below
+        highest = int(np.argmax(below))
+        return float(time[highest]) if below[highest] > -np.inf else np.nan
+
     if height >= 1:
         return 0.0
-    reached = np.flatnonzero(curve <= height + SAME_HEIGHT)  # nan is never reached
-    if reached.size == 0:
-        return np.nan
-    first = int(reached[0])
-    if abs(curve[first] - height) > SAME_HEIGHT:
-        return float(time[first])
-    passed = np.flatnonzero(curve < height - SAME_HEIGHT)
-    return float((time[first] + (time[passed[0]] if passed.size else time[-1])) / 2)
+    if abs(curve[-1] - height) < SAME_HEIGHT:
+        return (passes(height + SAME_HEIGHT) + float(time[-1])) / 2
+    return (passes(height + SAME_HEIGHT) + passes(height - SAME_HEIGHT)) / 2
 
 
 @dataclass(frozen=True)
@@ -295,6 +300,8 @@ def log_rank(
     k = len(groups)
     observed, expected, variance = np.zeros(k), np.zeros(k), np.zeros((k, k))
     for rows in stratum_rows(strata, clock.size):
+        if not died[rows].any():
+            continue
         at_risk, deaths = _risk_table(clock[rows], died[rows], member[rows], k)
         y, d = at_risk.sum(axis=1), deaths.sum(axis=1)
         weight = np.concatenate(([1.0], np.cumprod(1 - d / y)[:-1])) ** rho
@@ -340,11 +347,11 @@ def quadratic_form(score: Vector, variance: Vector) -> float:
     Raises ValueError when V has not rank k - 1, because some groups are never at risk together.
     """
     z, v = score[:-1], variance[:-1, :-1]
-    scale = np.sqrt(np.diag(v))
-    if z.size == 0 or not (scale > 0).all() or np.linalg.eigvalsh(v / np.outer(scale, scale))[0] <= 1e-12:
+    scale = np.sqrt(np.maximum(np.diag(v), 0.0))
+    if z.size == 0 or not (scale > 0).all() or np.linalg.eigvalsh(v / np.outer(scale, scale))[0] <= SINGULAR:
         raise ValueError(
-            "the groups cannot be compared: at no event (of any stratum) are members of two groups at risk together, "
-            "or the groups fall into sets that never are"
+            "the groups cannot be compared (singular variance): at no event of any stratum are members of two groups "
+            "at risk together, or they fall into sets that never are, or too few are at risk at tied events"
         )
     return float(z @ np.linalg.solve(v, z))
 
@@ -574,7 +581,7 @@ def proportional_hazards_test(fit: CoxModel, *, transform: TimeTransform = "km")
     approximation by a constant variance. ``transform`` g: "km" is 1 - S(t-) of the whole sample, "rank" ranks all
     times, censored ones too, "identity" and "log" are the time and its logarithm.
 
-    Raises ValueError for the logarithm of an event at time 0, and for a single event time.
+    Raises ValueError for the logarithm of an event at time 0, for a single event time, and for too few events.
     """
     risk_sets = fit._risk_sets
     g = _time_transform(risk_sets, transform)
@@ -588,6 +595,12 @@ def proportional_hazards_test(fit: CoxModel, *, transform: TimeTransform = "km")
     theta_beta = risk_sets.information(hazard, total, mean, g)
     theta_theta = risk_sets.information(hazard, total, mean, g * g)
     adjusted = theta_theta - theta_beta @ np.linalg.solve(beta_beta, theta_beta)
+    scale = np.sqrt(np.diag(theta_theta))
+    if not (scale > 0).all() or np.linalg.eigvalsh(adjusted / np.outer(scale, scale))[0] <= SINGULAR:
+        raise ValueError(
+            f"{fit.n_event} events do not tell {score.size} effects that change with time from constant ones (singular"
+            " information); test a model with fewer covariates"
+        )
     # One covariate at a time leaves the other thetas at zero: the diagonal of the adjusted information itself.
     statistic = score**2 / np.diag(adjusted)
     overall = float(score @ np.linalg.solve(adjusted, score))
