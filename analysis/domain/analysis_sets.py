@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
 
 from trials.domain.definition import AnalysisSet, Free, GroupKind
 from trials.domain.language import MethodSpec
@@ -54,7 +55,21 @@ def _first_evaluable(persons: Sequence[Person], parameters: Mapping[str, Free]) 
 
 
 def _with_value(persons: Sequence[Person], parameters: Mapping[str, Free]) -> list[Person]:
-    return [person for person in persons if person.values.get(str(parameters["item"])) == str(parameters["equals"])]
+    """Those whose value is one of the values named, or a number inside the bounds; a missing value is outside."""
+    item = str(parameters["item"])
+    return [person for person in persons if _is_wanted(person.values.get(item), parameters)]
+
+
+def _is_wanted(value: str | None, parameters: Mapping[str, Free]) -> bool:
+    if value is None:
+        return False
+    named = parameters.get("in", (parameters["equals"],) if "equals" in parameters else None)
+    if isinstance(named, tuple) and value not in {str(one) for one in named}:
+        return False
+    low, high = parameters.get("at_least"), parameters.get("at_most")
+    return (low is None or Decimal(value) >= Decimal(str(low))) and (
+        high is None or Decimal(value) <= Decimal(str(high))
+    )
 
 
 @dataclass(frozen=True)
@@ -74,7 +89,10 @@ METHODS: Mapping[str, SetMethod] = {
     "first_evaluable": SetMethod(
         _first_evaluable, MethodSpec(required=frozenset({"n"}), optional=frozenset({"order_by"}))
     ),
-    "with_value": SetMethod(_with_value, MethodSpec(required=frozenset({"item", "equals"}))),
+    "with_value": SetMethod(
+        _with_value,
+        MethodSpec(required=frozenset({"item"}), optional=frozenset({"equals", "in", "at_least", "at_most"})),
+    ),
     "external": SetMethod(_screened),
 }
 

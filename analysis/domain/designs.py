@@ -8,6 +8,6 @@ from trials.domain.language import MethodSpec
 
 DESIGN_METHODS: Mapping[str, MethodSpec] = {
     "simon_two_stage": MethodSpec(),
-    "single_proportion": MethodSpec(optional=frozenset({"inflation"})),
+    "single_proportion": MethodSpec(optional=frozenset({"loss", "inflation"})),
     "two_group_superiority": MethodSpec(),
 }

@@ -24,6 +24,14 @@ def _takes(*names: str) -> MethodSpec:
 
 
 _EPISODE = ("threshold", "confirm", "resolve_values", "resolve_days", "exclude_baseline", "horizon_day")
+_RESPONSE = (
+    "responses",
+    "persistence_days",
+    "persistence_anchor",
+    "baseline_days",
+    "steroid_escalation_is_new_treatment",
+    "max_gap_days",
+)
 _COUNTS = ("threshold", "operator", "consecutive_days", "max_gap_days", "event")
 
 NOT_COMPUTED_YET: Mapping[str, MethodSpec] = {
@@ -32,6 +40,12 @@ NOT_COMPUTED_YET: Mapping[str, MethodSpec] = {
     "graft_failure": _takes(*_COUNTS, "engrafted_by_day", "failed_by_day"),
     "engraftment": _takes(*_COUNTS, "last_day"),
     "viral_reactivation": _takes(*_EPISODE),
+    "response_on_day": _takes(*_RESPONSE, "day", "window"),
+    "best_response": _takes(*_RESPONSE),
+    "any_row": _takes("form", "by"),
+    "relative_reduction": _takes("day", "at_least", "report_days"),
+    "value_in_target": _takes("target"),
+    "cost_per_responder": _takes("response", "form"),
 }
 
 ENDPOINT_METHODS: Mapping[str, MethodSpec] = {**COMPUTED, **NOT_COMPUTED_YET}
