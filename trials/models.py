@@ -15,7 +15,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from accounts.roles import ROLES
-from trials.domain import lifecycle
+from trials.domain import language, lifecycle
 from trials.domain.definition import Protocol
 
 if TYPE_CHECKING:
@@ -91,12 +91,17 @@ class ProtocolVersion(models.Model):
     def trial_code(self) -> str:
         return self.trial.code
 
-    @cached_property
+    @property
     def protocol(self) -> Protocol:
-        """The definition as the domain knows it."""
-        from trials.domain import language
+        """The definition as the domain knows it; read once a process, since its content never changes."""
+        known = _PROTOCOLS.get(self.sha256)
+        if known is None:
+            known = _PROTOCOLS[self.sha256] = language.from_data(self.definition)
+        return known
 
-        return language.from_data(self.definition)
+
+#: Published definitions by their hash.
+_PROTOCOLS: dict[str, Protocol] = {}
 
 
 class Site(models.Model):
