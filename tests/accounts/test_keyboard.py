@@ -10,11 +10,6 @@ from tests.accounts.conftest import PASSWORD
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
-@pytest.fixture
-def browser_context_args(browser_context_args, live_server):
-    return {**browser_context_args, "base_url": live_server.url}
-
-
 def focus(page) -> str:
     return page.evaluate("document.activeElement.name || document.activeElement.textContent.trim()")
 
