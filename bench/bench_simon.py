@@ -1,7 +1,7 @@
-"""Times the two-stage search, inference, exact tables and boundaries against their bars and, where there is one, a peer.
+"""Times two-stage designs, exact tables and boundaries against their bars and, where there is one, a peer.
 
-Installs nothing. With R on the PATH, its fisher.test and, if installed, clinfun's ph2simon run side by side; without, the
-rows say so (Debian: ``apt-get install r-base-core``; then ``install.packages("clinfun")`` in R).
+Installs nothing. With R on the PATH, its fisher.test and, if installed, clinfun's ph2simon run side by side; without,
+the rows say so (Debian: ``apt-get install r-base-core``; then ``install.packages("clinfun")`` in R).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def r_milliseconds(expression: str, *, needs: str | None = None, times: int = 15
     """
     done = subprocess.run(["Rscript", "--vanilla", "-e", script], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        return (done.stderr.strip().splitlines() or ["R failed"])[-1]
+        return next((line.strip() for line in done.stderr.splitlines() if "rror" in line), "R failed")
     return float(done.stdout)
 
 

@@ -36,6 +36,9 @@ SAME_PATH = 1e-10
 AT_ONCE = 2_000_000
 """Column fillings, or extended paths, held in memory at a time."""
 
+MOST = 100_000_000
+"""Extended paths followed for one column before the table is refused: about half a minute."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
@@ -54,8 +57,9 @@ class _Stage:
 
 
 def p_value(counts: Counts) -> float:
-    """Total probability, given both margins, of the tables no likelier than ``counts``, which has no empty row or
-    column.
+    """Total probability, given both margins, of the tables no likelier than ``counts`` (no empty row or column).
+
+    Raises ValueError when there are too many to enumerate.
 
     >>> round(p_value(np.array([[24, 15], [43, 24], [29, 19], [4, 0]])), 4)
     0.5551
@@ -88,7 +92,7 @@ def _fill_column(
     for begin, end in itertools.pairwise(stage.first):
         np.cumsum(reached[begin:end], out=reached[begin:end])
 
-    counted = 0.0
+    counted, followed = 0.0, 0
     pieces: list[tuple[Counts, Floats, Floats]] = []
     for some in _in_portions(stage.nodes, int(columns[0])):
         parent, filling = _fillings(stage.nodes[some], int(columns[0]))
@@ -103,6 +107,12 @@ def _fill_column(
         counted += float(share[some_sure] @ reached[sure[some_sure] - 1])
 
         undecided = np.maximum(hopeless - sure, 0)
+        followed += int(undecided.sum())
+        if followed > MOST:
+            raise ValueError(
+                f"table: too many tables share its margins to be enumerated ({followed:,} for one column); "
+                "merge small categories, or use chi_square, which is near enough at this size"
+            )
         for edges in _portions(undecided):
             edge = np.repeat(edges, undecided[edges])
             offset = np.arange(len(edge)) - np.repeat(np.cumsum(undecided[edges]) - undecided[edges], undecided[edges])

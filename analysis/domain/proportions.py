@@ -185,8 +185,9 @@ def chi_square(table: ArrayLike, *, correction: bool = False) -> ChiSquare:
 def fisher_exact(table: ArrayLike) -> FisherExact:
     """Fisher's exact test of an r x c table of counts: the probability, given the margins, of all tables no likelier.
 
-    Exact at every size, never simulated; a table whose probability exceeds the observed one's by less than 1e-7 of it
-    counts as equally likely. Raises ValueError that names the table and the row.
+    Exact, never simulated: a table beyond enumeration, such as 5 x 5 categories of some hundred people, is refused; a
+    table whose probability exceeds the observed one's by less than 1e-7 of it counts as equally likely. Raises
+    ValueError that names the table and the row.
 
     PARACHUTE, table 1: diagnosis group, trial against historical, p = 0.0013:
 

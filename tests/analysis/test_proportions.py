@@ -24,6 +24,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 COUNTS = json.loads((GOLDEN / "binomial_ci.json").read_text())
 TABLES_2X2 = json.loads((GOLDEN / "tables2x2.json").read_text())
 TABLES_RXC = json.loads((GOLDEN / "tables_rxc.json").read_text())
+R_EXACT = json.loads((GOLDEN / "r_exact_tables.json").read_text())
 METHODS = ["clopper_pearson", "wilson", "wilson_cc", "wald", "agresti_coull", "jeffreys"]
 BOUNDED = ["clopper_pearson", "wilson", "wilson_cc", "jeffreys"]
 
@@ -39,15 +40,11 @@ def test_interval_equals_golden(case, method):
     assert (found.lower, found.upper, found.level, found.method) == (*found, 0.95, method)
 
 
-@pytest.mark.parametrize(
-    "x, n, limits",
-    [
-        (6, 52, (0.04778925, 0.24129372)),  # printed in R's bug report 2794 for prop.test(6, 52)
-        (30, 60, (0.3773502, 0.6226498)),  # prop.test(30, 60): at one half R leaves the correction out
-    ],
-)
-def test_continuity_correction_is_that_of_prop_test(x, n, limits):
-    assert tuple(proportion_ci(x, n, method="wilson_cc")) == pytest.approx(limits, abs=6e-8)
+@pytest.mark.parametrize("case", R_EXACT["intervals"], ids=lambda c: f"{c['x']} of {c['n']}")
+def test_continuity_correction_is_that_of_prop_test(case):
+    """Also at x = n/2, where R leaves the correction out."""
+    found = proportion_ci(case["x"], case["n"], method="wilson_cc")
+    assert tuple(found) == pytest.approx(tuple(case["prop_test"]), rel=1e-12)
 
 
 STATSMODELS = {"clopper_pearson": "beta", "wilson": "wilson", "jeffreys": "jeffreys"}
@@ -186,6 +183,11 @@ def test_rxc_equals_golden(case):
     assert (found.statistic, found.df, found.p_value) == pytest.approx((case["chi2"], case["df"], case["p"]), rel=1e-11)
 
 
+@pytest.mark.parametrize("case", R_EXACT["tables"], ids=lambda c: str(c["table"]))
+def test_rxc_equals_r(case):
+    assert fisher_exact(case["table"]).p_value == pytest.approx(case["fisher_p"], rel=2e-9)  # R merges paths as well
+
+
 @pytest.mark.parametrize(
     "table",
     [
@@ -274,6 +276,14 @@ def test_work_in_portions_changes_nothing(monkeypatch):
     whole = fisher_exact(table).p_value
     monkeypatch.setattr(exact_tables, "AT_ONCE", 500)
     assert fisher_exact(table).p_value == pytest.approx(whole, rel=1e-12)
+
+
+def test_a_table_beyond_enumeration_is_refused_and_never_simulated(monkeypatch):
+    from analysis.domain import exact_tables
+
+    monkeypatch.setattr(exact_tables, "MOST", 50)
+    with pytest.raises(ValueError, match="table: too many tables share its margins to be enumerated .* chi_square"):
+        fisher_exact([[5, 3, 2, 4], [2, 6, 3, 3], [4, 2, 5, 3], [1, 3, 3, 6]])
 
 
 @pytest.mark.parametrize(
