@@ -9,9 +9,11 @@ In concentrations, with every rate divided by its volume (time in days)::
 The steps are the 8(5,3) pair of Dormand and Prince with its seventh-order interpolant (Hairer, Nørsett & Wanner,
 Solving Ordinary Differential Equations I, 2nd ed., sections II.5 and II.6). The patients of one block share each step;
 the worst of them decides its length. Patients whose fastest rate would force thousands of explicit steps are solved
-one by one with LSODA.
+one by one with LSODA, and where that stands still with Radau IIA.
 """
 
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +40,9 @@ _EXPLICIT_RESERVE, _STIFF_RESERVE = 0.1, 0.01
 # Absolute tolerance as a share of rtol times the largest concentration the amounts could ever reach.
 _ABSOLUTE_SHARE = 1e-4
 _MAX_STEPS = 200_000
+# An ordinary stretch takes a few hundred derivatives with LSODA, a hard one some ten thousand with Radau.
+_MAX_STIFF_CALLS = 50_000
+_RADAU_RTOL = 1e-10
 
 
 @dataclass(frozen=True)
@@ -289,20 +294,60 @@ def _solve_stiff(
             return [[-steepness, k12, 0.0], [k21, -k21, 0.0], [1.0, 0.0, 0.0]]
 
         inside = (samples_day > start) & (samples_day <= end)
-        days = np.append(samples_day[inside], end) - start
-        path = solve_ivp(
-            derivative,
-            (0.0, float(end - start)),
-            state,
-            method="LSODA",
-            t_eval=np.unique(days),
-            rtol=rtol,
-            atol=floor,
-            jac=jacobian,
-        )
-        if not path.success:
-            raise ValueError(f"row {row}: the model was not solved: {path.message}")
-        solution.concentration[row, inside] = path.y[0, np.searchsorted(path.t, days[:-1])]
-        state = path.y[:, -1]
+        days = np.unique(np.append(samples_day[inside], end) - start)
+        path = _stiff_path(derivative, jacobian, days, state, floor, rtol)
+        if path is None:
+            raise ValueError(f"row {row}: the model was not solved; the parameters are too far apart")
+        solution.concentration[row, inside] = path[np.searchsorted(days, samples_day[inside] - start), 0]
+        state = path[-1]
         solution.central[row, segment + 1], solution.peripheral[row, segment + 1] = state[0], state[1]
         solution.auc[row, segment + 1] = state[2]
+
+
+class _Exhausted(Exception):
+    """The solver asked for more derivatives than it may."""
+
+
+def _stiff_path(
+    derivative: Callable[[float, Floats], tuple[float, float, float]],
+    jacobian: Callable[[float, Floats], list[list[float]]],
+    days: Floats,
+    state: Floats,
+    floor: Floats,
+    rtol: float,
+) -> Floats | None:
+    """State (len(days), 3) on the increasing days after ``state`` at 0; None when neither method gets there."""
+    calls = 0
+
+    def counted(day: float, y: Floats) -> tuple[float, float, float]:
+        nonlocal calls
+        calls += 1
+        if calls > _MAX_STIFF_CALLS:
+            raise _Exhausted
+        return derivative(day, y)
+
+    def followed(method: str, until: Floats, start: Floats, first_day: float, tolerance: float) -> Floats | None:
+        nonlocal calls
+        calls = 0
+        span = (0.0, float(until[-1] - first_day))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a failure is answered, not only announced
+                path = solve_ivp(
+                    counted, span, start, method, t_eval=until - first_day, rtol=tolerance, atol=floor, jac=jacobian
+                )
+        except _Exhausted:
+            return None
+        return np.asarray(path.y.T, dtype=np.float64) if path.success else None
+
+    if (quick := followed("LSODA", days, state, 0.0, rtol)) is not None:
+        return quick
+    # LSODA can stand still where an infusion ends and km is tiny. Radau does not; its interpolant is of low order, so
+    # that it is led from day to day.
+    path, here = np.empty((days.size, 3)), 0.0
+    for row, day in enumerate(days.tolist()):
+        sure = followed("Radau", days[row : row + 1], state, here, max(rtol, _RADAU_RTOL))
+        if sure is None:
+            return None
+        path[row], state, here = sure[-1], sure[-1], day
+    return path

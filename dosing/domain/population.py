@@ -25,9 +25,9 @@ SHRINKAGE_LIMIT = 0.30
 # Distance in eta between neighbouring simulations: its square, the relative error of a slope, is far below 1e-4, and
 # simulations that share every step differ by the parameters alone.
 _STENCIL = 1e-3
-_SETTLED = 1e-7
-# Two digits beyond a simulation's own default, so that objectives compare and slopes hold between neighbours.
-_RTOL = 1e-10
+# Tolerance of the simulations and length of a step that ends the search: roughly there first, then exactly, where two
+# digits beyond a simulation's own default make neighbouring objectives comparable.
+_PHASES = ((1e-5, 1e-2), (1e-10, 1e-7))
 _MAX_ROUNDS = 100
 # No step is longer than this in any eta, so that no simulation meets absurd parameters on the way.
 _LONGEST_STEP = 1.0
@@ -197,32 +197,37 @@ def map_estimate(
     course = _own_infusions(infusions)
     used = model.checked(covariates)
 
-    def simulated(points: Floats) -> Floats:
-        return simulate(model.individual(used, dict(zip(names, points.T, strict=True))), course, days, rtol=_RTOL)
-
-    refuse_rows(
-        "times_day",
-        days,
-        _variance(model, simulated(np.zeros((1, len(names))))[0]) <= 0,
-        "has a predicted concentration of 0, which a purely proportional error cannot explain; "
-        "leave out samples before the first infusion",
-    )
     offsets = _stencil(len(names))
-    here = _Terrain.around(np.zeros(len(names)), simulated(offsets), model, levels, omega2)
-    damping = 0.0
-    for rounds in range(1, _MAX_ROUNDS + 1):
-        if here.is_settled:
-            return _estimate(model, names, omega2, here, used, rounds)
-        step = here.step(damping)
-        there = _Terrain.around(here.etas + step, simulated(here.etas + step + offsets), model, levels, omega2)
-        # Equality within rounding is progress: the last step gains nothing that can be seen.
-        if there.objective <= here.objective + 1e-9 * (1.0 + abs(here.objective)):
-            here, damping = there, 0.0 if damping < 1e-3 else damping / 10
-        else:
-            damping = max(1e-2, 10 * damping)
-    raise ValueError(
-        f"concentrations: the estimate did not settle in {_MAX_ROUNDS} rounds; check levels, times and amounts"
-    )
+
+    def terrain(etas: Floats, rtol: float) -> _Terrain:
+        own = model.individual(used, dict(zip(names, (etas + offsets).T, strict=True)))
+        return _Terrain.around(etas, simulate(own, course, days, rtol=rtol), model, levels, omega2)
+
+    etas, rounds = np.zeros(len(names)), 0
+    for rtol, settled in _PHASES:
+        here, damping = terrain(etas, rtol), 0.0
+        refuse_rows(
+            "times_day",
+            days,
+            _variance(model, here.predicted) <= 0,
+            "has a predicted concentration of 0, which a purely proportional error cannot explain; "
+            "leave out samples before the first infusion",
+        )
+        while not here.is_settled(settled):
+            rounds += 1
+            if rounds > _MAX_ROUNDS:
+                raise ValueError(
+                    f"concentrations: the estimate did not settle in {_MAX_ROUNDS} rounds; "
+                    "check levels, times and amounts"
+                )
+            there = terrain(here.etas + here.step(damping), rtol)
+            # Equality within rounding is progress: the last step gains nothing that can be seen.
+            if there.objective <= here.objective + 1e-9 * (1.0 + abs(here.objective)):
+                here, damping = there, 0.0 if damping < 1e-3 else damping / 10
+            else:
+                damping = max(1e-2, 10 * damping)
+        etas = here.etas
+    return _estimate(model, names, omega2, here, used, rounds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,9 +277,8 @@ class _Terrain:
             expected_curvature=(slope * expected) @ slope.T + prior,
         )
 
-    @property
-    def is_settled(self) -> bool:
-        return self.is_convex and bool(np.abs(self.step(0.0)).max() < _SETTLED)
+    def is_settled(self, settled: float) -> bool:
+        return self.is_convex and bool(np.abs(self.step(0.0)).max() < settled)
 
     @property
     def is_convex(self) -> bool:

@@ -201,10 +201,9 @@ def test_exposure_of_the_estimate_equals_the_reference(patient):
 
 def test_estimate_is_where_a_general_minimiser_ends():
     patient = GOLDEN[3]
-    general = minimize(
-        objective, np.zeros(4), args=(patient,), method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-10}
-    )
-    assert_allclose(list(estimate(patient).etas.values()), general.x, atol=1e-5)
+    tolerance = {"xatol": 1e-5, "fatol": 1e-9}
+    general = minimize(objective, np.zeros(4), args=(patient,), method="Nelder-Mead", options=tolerance)
+    assert_allclose(list(estimate(patient).etas.values()), general.x, atol=1e-4)
 
 
 def test_covariance_is_the_inverse_of_half_the_second_derivative_and_shrinkage_its_share_of_the_prior():
