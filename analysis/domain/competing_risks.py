@@ -256,11 +256,11 @@ def gray_test(
         raise ValueError(f"rho is {rho!r}; it must be a finite number")
     if not (code == of).any():
         raise ValueError(f"cause holds no event of cause {of}; Gray's test needs at least one")
-    clock = observations.merge_ties(clock, SAME_TIME_BUT_FOR_ROUNDING)
 
     k = len(groups)
     score, variance = np.zeros(k), np.zeros((k, k))
-    for rows in stratum_rows(strata, clock.size):
+    clock = observations.merge_ties(clock, SAME_TIME_BUT_FOR_ROUNDING)
+    for rows in stratum_rows(strata, clock):
         if (code[rows] == of).any():
             stratum_score, stratum_variance = _gray_score(clock[rows], code[rows], member[rows], k, of, rho)
             score += stratum_score

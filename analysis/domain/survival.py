@@ -299,7 +299,7 @@ def log_rank(
 
     k = len(groups)
     observed, expected, variance = np.zeros(k), np.zeros(k), np.zeros((k, k))
-    for rows in stratum_rows(strata, clock.size):
+    for rows in stratum_rows(strata, clock):
         if not died[rows].any():
             continue
         at_risk, deaths = _risk_table(clock[rows], died[rows], member[rows], k)
@@ -320,13 +320,13 @@ def log_rank(
     )  # fmt: skip
 
 
-def stratum_rows(strata: npt.ArrayLike | None, n: int) -> Iterator[Counts]:
-    """The rows of each stratum, in the order of the strata."""
+def stratum_rows(strata: npt.ArrayLike | None, time: Vector) -> Iterator[Counts]:
+    """The rows of each stratum by time: on sorted times, all that follows runs several times faster."""
     if strata is None:
-        yield np.arange(n)
+        yield np.argsort(time, kind="stable")
         return
-    _, code = observations.labels(strata, "strata", n)
-    order = np.argsort(code, kind="stable")
+    _, code = observations.labels(strata, "strata", time.size)
+    order = np.lexsort((time, code))
     yield from np.split(order, np.flatnonzero(np.diff(code[order])) + 1)
 
 
