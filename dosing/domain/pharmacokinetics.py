@@ -21,7 +21,7 @@ from dosing.domain.arguments import Floats, number, numbers, refuse_rows
 from dosing.domain.integration import Rates, Solution, solve
 
 _MAY_BE_ZERO = frozenset({"cl", "q", "vmax"})
-_SMALLEST_RTOL, _LARGEST_RTOL = 1e-11, 1e-2
+_SMALLEST_RTOL, _LARGEST_RTOL = 1e-12, 1e-2
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def simulate(
     parameters : of one patient or of n
     infusions : in any order; they may overlap, and two may begin together
     times_day : (m,) days in any order, before the first infusion too (concentration 0)
-    rtol : relative tolerance, 1e-11 to 1e-2
+    rtol : relative tolerance, 1e-12 to 1e-2
 
     Returns
     -------
