@@ -319,3 +319,18 @@ def test_reference_page_names_every_key_and_operator() -> None:
             assert rule.help, (clause, rule.name)
     for word in ("not_in", "present", "completed_years", "all", "minus"):
         assert f"`{word}`" in page
+
+
+@pytest.mark.parametrize("line", range(len(FOURTH_TRIAL.splitlines())))
+def test_any_damaged_line_is_refused_with_a_place_or_loads_whole(line: int) -> None:
+    """No damage to a file may end in anything but a protocol or a list of errors that say where and what to do."""
+    lines = FOURTH_TRIAL.splitlines()
+    key = lines[line].partition(":")[0]
+    for damaged in ([], [f"{key}: null"], [f"{key}: {{item: 1, when: [{{}}]}}"], [f"{key}: [[]]"]):
+        text = "\n".join(lines[:line] + damaged + lines[line + 1 :])
+        try:
+            protocol = language.parse(text, file="v1.yaml")
+        except DefinitionErrors as refused:
+            assert all(error.rule and error.remedy and error.line >= 1 for error in refused.errors)
+        else:
+            assert language.from_data(json.loads(language.canonical_json(protocol))) == protocol
