@@ -109,8 +109,7 @@ def reason(output: str) -> str:
 
 
 def install(requirements: str) -> None:
-    total = len(re.findall(r"^[A-Za-z0-9].*==", (ROOT / requirements).read_text(), re.MULTILINE))
-    say(f"  installing {total} locked packages (about a minute the first time)")
+    say("  installing the locked packages (about a minute the first time)")
     for name in {requirements, *INCLUDED_IN.values(), *INCLUDED_IN}:
         stamp(name).unlink(missing_ok=True)
     command: list[str | Path] = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
@@ -126,9 +125,9 @@ def install(requirements: str) -> None:
             if line.startswith(("Collecting ", "Requirement already satisfied")):
                 collected += 1
             if line.startswith("Installing collected"):
-                say("  unpacking them")
-            elif time.monotonic() - shown > 3:
-                say(f"  {min(collected, total)} of {total} found")
+                say(f"  {collected} packages are here; unpacking them")
+            elif line.startswith("Collecting ") and time.monotonic() - shown > 3:
+                say(f"  {collected} packages ...")
                 shown = time.monotonic()
     if pip.wait() != 0:
         raise SetupError(f"{reason(output)}\n  pip's own words are in {LOG}.")
