@@ -29,7 +29,7 @@ class AccountAdapter(DefaultAccountAdapter):
         previous = user.last_login
         super().login(request, user)
         request.session[PREVIOUS_LOGIN] = previous.isoformat() if previous else ""
-        user.previous_login_at = previous  # for the message account/messages/logged_in.txt
+        user.previous_login_at = previous
 
     def post_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse:
         response = super().post_login(request, user, **kwargs)

@@ -61,7 +61,7 @@ def alert_administrators(
     The signal comes for each attempt during the lock as well; those are logged, and only the first is mailed.
     """
     log.warning("account_locked", username=username, ip_address=ip_address)
-    if request.axes_failures_since_start is None:
+    if getattr(request, "axes_failures_since_start", None) is None:
         return
     mail_admins(
         subject=f"Login locked: {username}",

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.functional import cached_property
 
 from accounts.adapter import LAST_SEEN
 
@@ -107,9 +108,11 @@ class RequiredStepsMiddleware:
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
-        self.open_paths = tuple(
-            reverse(name) for name in ("account_logout", "account_reauthenticate", "accounts:session", "accounts:theme")
-        )
+
+    @cached_property
+    def open_paths(self) -> tuple[str, ...]:
+        names = ("account_logout", "account_reauthenticate", "accounts:session", "accounts:theme")
+        return tuple(reverse(name) for name in names)
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if not request.user.is_authenticated or request.path.startswith(self.open_paths):

@@ -1,6 +1,7 @@
 """The person who acts. What a person may do is a membership (``trials``) of a role (``accounts.roles``)."""
 
-from typing import NoReturn
+from datetime import datetime
+from typing import ClassVar, NoReturn
 
 from django.contrib.auth.models import AbstractUser, UserManager
 from django.db import models
@@ -45,7 +46,10 @@ class User(AbstractUser):
     theme = models.CharField(_("theme"), max_length=5, choices=Theme, default=Theme.AUTO)
     password_changed_at = models.DateTimeField(_("password changed at"), default=timezone.now, editable=False)
 
-    objects = KeptUserManager()
+    # Set at login, for the page that greets: see accounts.adapter.
+    previous_login_at: datetime | None = None
+
+    objects: ClassVar[KeptUserManager] = KeptUserManager()
 
     class Meta:
         verbose_name = _("user")

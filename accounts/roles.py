@@ -93,7 +93,18 @@ class Side(Enum):
 _SITE_READING = frozenset({Permission.VIEW_PARTICIPANT, Permission.VIEW_DOSE, Permission.VIEW_DASHBOARD})
 
 
-class Coordinator:
+class Role:
+    """What every role says of itself."""
+
+    key: str
+    display_name: str
+    description: str
+    scope: Scope
+    side: Side
+    permissions: frozenset[Permission]
+
+
+class Coordinator(Role):
     key = "coordinator"
     display_name = "Coordinator"
     description = """Screens participants, records consent and eligibility facts, and enrols.
@@ -118,7 +129,7 @@ class Coordinator:
     }
 
 
-class Investigator:
+class Investigator(Role):
     key = "investigator"
     display_name = "Investigator"
     description = """Answers for the participants of a site.
@@ -155,7 +166,7 @@ class Investigator:
     }
 
 
-class Pharmacist:
+class Pharmacist(Role):
     key = "pharmacist"
     display_name = "Pharmacist"
     description = """Enters and verifies dosing tables.
@@ -174,7 +185,7 @@ class Pharmacist:
     }
 
 
-class Monitor:
+class Monitor(Role):
     key = "monitor"
     display_name = "Monitor"
     description = """Compares recorded values with the source documents and raises data queries.
@@ -194,7 +205,7 @@ class Monitor:
     )
 
 
-class DataManager:
+class DataManager(Role):
     key = "data_manager"
     display_name = "Data manager"
     description = """Keeps the data clean: raises data queries, locks, exports, drafts protocol versions.
@@ -215,7 +226,7 @@ class DataManager:
     )
 
 
-class Statistician:
+class Statistician(Role):
     key = "statistician"
     display_name = "Statistician"
     description = """Runs analyses on frozen data cuts, prepares stage gates and exports data sets."""
@@ -233,7 +244,7 @@ class Statistician:
     )
 
 
-class TrialManager:
+class TrialManager(Role):
     key = "trial_manager"
     display_name = "Trial manager"
     description = """Acts for the sponsor: publishes protocol versions, manages members and sites.
@@ -253,7 +264,7 @@ class TrialManager:
     )
 
 
-class EndpointReader:
+class EndpointReader(Role):
     key = "endpoint_reader"
     display_name = "Endpoint reader"
     description = """Decides endpoints independently of the sites and of the other reader.
@@ -263,7 +274,7 @@ class EndpointReader:
     permissions = frozenset({Permission.VIEW_PARTICIPANT, Permission.ADJUDICATE_ENDPOINT})
 
 
-class Inspector:
+class Inspector(Role):
     key = "inspector"
     display_name = "Inspector"
     description = """Reads everything that is recorded, including the audit trail, for as long as access is granted.
@@ -282,7 +293,7 @@ class Inspector:
     )
 
 
-ROLES = {
+ROLES: dict[str, type[Role]] = {
     "coordinator": Coordinator,
     "investigator": Investigator,
     "pharmacist": Pharmacist,
