@@ -14,15 +14,17 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 
-@worker_ready.connect
-@heartbeat_sent.connect
 def _worker_lives(**_: object) -> None:
     heartbeat.beat()
 
 
-@worker_process_init.connect
 def _warm_up(**_: object) -> None:
     """Load what is slow to load before the first task waits for it. After the fork: the renderer owns threads."""
     from config import warmup
 
     warmup.warm_up()
+
+
+worker_ready.connect(_worker_lives)
+heartbeat_sent.connect(_worker_lives)
+worker_process_init.connect(_warm_up)

@@ -234,6 +234,7 @@ class Postgres:
         return ended
 
     def _run(self, command: list[str | Path]) -> subprocess.CompletedProcess[str]:
+        uid, gid, groups = self._identity()
         return subprocess.run(
             command,
             capture_output=True,
@@ -241,13 +242,16 @@ class Postgres:
             check=False,
             cwd=self.home,
             env=self._environment(),
-            **self._identity(),
+            user=uid,
+            group=gid,
+            extra_groups=groups,
         )
 
-    def _identity(self) -> dict[str, object]:
+    def _identity(self) -> tuple[int | None, int | None, list[int] | None]:
+        """The user, group and further groups PostgreSQL runs with; None leaves them as they are."""
         if self.user is None:
-            return {}
-        return {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
+            return None, None, None
+        return self.user.pw_uid, self.user.pw_gid, []
 
     def _environment(self) -> dict[str, str]:
         keep = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
@@ -292,6 +296,7 @@ class Postgres:
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        uid, gid, groups = self._identity()
         with self.log.open("ab") as log:
             started_at = log.tell()
             self.process = subprocess.Popen(
@@ -302,7 +307,9 @@ class Postgres:
                 cwd=self.home,
                 env=self._environment(),
                 start_new_session=True,  # Ctrl-C reaches the supervisor only, which stops the servers last
-                **self._identity(),  # type: ignore[arg-type]
+                user=uid,
+                group=gid,
+                extra_groups=groups,
             )
         process = self.process
         if not wait_until(lambda: process.poll() is not None or self._is_ready(process.pid), seconds=60):

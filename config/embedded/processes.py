@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
+HAS_PROC = platform.system() == "Linux"
 
 
 class EmbeddedError(Exception):
@@ -42,7 +43,7 @@ def is_alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    if sys.platform != "linux":
+    if not HAS_PROC:
         return True
     try:
         # The command in parentheses may itself hold spaces and parentheses; the state follows the last one.
@@ -54,7 +55,7 @@ def is_alive(pid: int) -> bool:
 
 def running_processes() -> Iterable[Process]:
     """Every process of this machine that may be looked at, this one left out."""
-    if sys.platform == "linux":
+    if HAS_PROC:
         for entry in PROC.iterdir():
             if not entry.name.isdigit() or int(entry.name) == os.getpid():
                 continue
@@ -100,12 +101,15 @@ def end(
                 os.kill(process.pid, how)
             except ProcessLookupError:
                 continue
-        pids = [process.pid for process in found]
-        wait_until(lambda pids=pids: not any(is_alive(pid) for pid in pids), patience)
+        _wait_for_end([process.pid for process in found], patience)
         found = find()
         if not found:
             break
     return len(first)
+
+
+def _wait_for_end(pids: list[int], seconds: float) -> None:
+    wait_until(lambda: not any(is_alive(pid) for pid in pids), seconds)
 
 
 class Lock:
