@@ -8,7 +8,7 @@
     └── all sites                Dora monitors · Quinn manages data · Rita is the statistician
                                  Tessa manages the trial · Erin reads endpoints · Ivan inspects
 
-The fixture ``world`` (tests/conftest.py) builds it for a test. Alice and Bob see site A only, Carol and Ben site B only.
+The fixture ``world`` (tests/conftest.py) builds it. Alice, Bob and Peter see site A only, Carol and Ben site B only.
 Nobody is enrolled yet; ``world.screened()``, ``world.eligible()`` and ``world.enrolled()`` make participants.
 """
 

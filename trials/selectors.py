@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from django.db.models import F, OuterRef, Prefetch, QuerySet, Subquery
+from django.db.models import Count, F, OuterRef, Prefetch, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from accounts.roles import Permission
-from trials.domain import schedule
+from trials.domain import language, schedule
 from trials.domain.consent import SignedConsent
-from trials.domain.definition import Group, GroupKind, Protocol
+from trials.domain.definition import CheckBy, Group, GroupKind, Protocol, RemovalRule
+from trials.domain.language import Change
 from trials.domain.lifecycle import ParticipantState, VersionState
 from trials.domain.schedule import PlannedVisit, WindowStatus
 from trials.models import (
@@ -25,6 +27,7 @@ from trials.models import (
     ProtocolVersion,
     Replacement,
     Site,
+    SiteApproval,
     Trial,
     Visit,
 )
@@ -64,6 +67,16 @@ def members_of(trial: Trial) -> QuerySet[Membership]:
 # --- Protocol and sites -------------------------------------------------------------------------------------------
 
 
+def active_version(code: str) -> ProtocolVersion | None:
+    """The version that is in force in the trial of that code; None where there is no such trial yet."""
+    return ProtocolVersion.objects.filter(trial__code=code, status=VersionState.ACTIVE).select_related("trial").first()
+
+
+def changes(active: ProtocolVersion, protocol: Protocol, *, code: str = "") -> tuple[Change, ...]:
+    """What a definition would change against the active version, clause by clause."""
+    return language.diff(active.protocol, replace(protocol, trial=code) if code else protocol)
+
+
 def usable_version(site: Site, on: date) -> ProtocolVersion | None:
     """The newest published version that the site's ethics committee had approved on the day."""
     return (
@@ -83,6 +96,60 @@ def sites_of(membership: Membership) -> QuerySet[Site]:
     """The sites that the membership reaches."""
     own = Site.objects.filter(trial_id=membership.trial_id).order_by("code")
     return own if membership.site_id is None else own.filter(pk=membership.site_id)
+
+
+def sites_with_counts(membership: Membership) -> QuerySet[Site]:
+    """The sites the membership reaches, with ``screened`` and ``enrolled``."""
+    own = Q(participants__is_external=False)
+    return sites_of(membership).annotate(
+        screened=Count("participants", filter=own, distinct=True),
+        enrolled=Count("participants", filter=own & Q(participants__enrolment__isnull=False), distinct=True),
+    )
+
+
+def approvals(trial: Trial) -> QuerySet[SiteApproval]:
+    """From when which site may use which version."""
+    return (
+        SiteApproval.objects.filter(trial=trial)
+        .select_related("site", "protocol_version__trial")
+        .order_by("site__code", "-approved_on", "-pk")
+    )
+
+
+@dataclass(frozen=True)
+class Section:
+    """One top-level clause of a definition's text."""
+
+    name: str
+    first_line: int
+    lines: tuple[tuple[str, str], ...]
+
+    @property
+    def anchor(self) -> str:
+        return f"section-{self.name}"
+
+
+def sections_of(text: str) -> list[Section]:
+    """A definition's text by its top-level clauses, each line as its words and its comment; the text is kept whole."""
+    sections: list[Section] = []
+    lines: list[tuple[str, str]] = []
+    name, first = "head", 1
+    for number, line in enumerate(text.splitlines(), start=1):
+        key = re.match(r"([a-z_]+):(?:\s|$)", line)
+        if key and key[1] not in _IDENTITY:
+            if lines:
+                sections.append(Section(name, first, tuple(lines)))
+            name, first, lines = key[1], number, []
+        words, comment = line, ""
+        if marked := re.search(r"(?:^|\s)#", line):
+            words, comment = line[: marked.start()], line[marked.start() :]
+        lines.append((words, comment))
+    sections.append(Section(name, first, tuple(lines)))
+    return sections
+
+
+#: Top-level lines that make one section together: what the trial is called.
+_IDENTITY = frozenset({"trial", "title", "version", "registry", "source", "capture", "note", "blinded_roles"})
 
 
 def own_groups(protocol: Protocol) -> tuple[Group, ...]:
@@ -153,8 +220,25 @@ def signed_consents(participant: Participant) -> tuple[SignedConsent, ...]:
     )
 
 
+def consent_choices(participant: Participant) -> tuple[list[str], list[str]]:
+    """The consent versions that may be recorded for the participant, and everybody who may sign one."""
+    current = usable_version(participant.site, timezone.localdate())
+    protocols = [participant.protocol, *([current.protocol] if current else [])]
+    documents = [one for protocol in protocols for one in protocol.consent.versions]
+    versions = [one.version for one in documents if not one.sites or participant.site.code in one.sites]
+    names = [name for protocol in protocols for rule in protocol.consent.signatories for name in rule.signatories]
+    return list(dict.fromkeys(versions)), list(dict.fromkeys(names)) or ["participant"]
+
+
 def latest_assessment(participant: Participant) -> EligibilityAssessment | None:
     return participant.assessments.select_related("assessed_by__user").order_by("-pk").first()
+
+
+def counts_by_status(membership: Membership) -> dict[str, int]:
+    """How many participants the membership sees in each state, external controls apart."""
+    rows = Participant.objects.visible_to(membership).filter(is_external=False)
+    counts = dict(rows.values_list("status").annotate(Count("pk")).order_by())
+    return {state.value: counts.get(state.value, 0) for state in ParticipantState if state != ParticipantState.EXTERNAL}
 
 
 # --- Visits -------------------------------------------------------------------------------------------------------
@@ -207,8 +291,8 @@ def window_status(visit: Visit, today: date) -> WindowStatus:
         code=visit.code,
         label=visit.label,
         day=visit.day,
-        first_day=None,
-        last_day=None,
+        earliest_day=None,
+        latest_day=None,
         date=visit.planned_date,
         earliest=visit.earliest_date,
         latest=visit.latest_date,
@@ -241,6 +325,24 @@ def deviations(membership: Membership) -> QuerySet[Deviation]:
         .select_related("participant__site", "participant__protocol_version__trial")
         .order_by("is_void", "-pk")
     )
+
+
+def removal_rule(participant: Participant, rule: str) -> RemovalRule | None:
+    """The protocol's rule of that id; None for a deviation that is recorded in words only."""
+    return next((one for one in participant.protocol.eligibility.removal if one.id == rule), None)
+
+
+def waits_for_confirmation(deviation: Deviation) -> bool:
+    """Whether a person has still to say yes or no to it."""
+    rule = removal_rule(deviation.participant, deviation.rule)
+    return (
+        not deviation.is_void and deviation.is_confirmed is None and rule is not None and rule.check is not CheckBy.AUTO
+    )
+
+
+def unconfirmed(rows: QuerySet[Deviation]) -> QuerySet[Deviation]:
+    """Those that wait for a person's answer."""
+    return rows.filter(pk__in=[row.pk for row in rows if waits_for_confirmation(row)])
 
 
 @dataclass(frozen=True)

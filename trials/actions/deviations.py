@@ -10,13 +10,13 @@ from django.utils import timezone
 
 from audit import context
 from trials.announcements import deviation_recorded
-from trials.domain.definition import CheckBy, RemovalRule
 from trials.models import Deviation, Membership, Participant
 from trials.permissions import (
     check_can_confirm_deviation,
     check_can_record_deviation,
     check_can_void_deviation,
 )
+from trials.selectors import removal_rule
 
 _AUDIT_SOURCE = {
     Deviation.Source.USER: context.Source.USER,
@@ -105,13 +105,3 @@ def void_deviation(*, deviation: Deviation, by: Membership | None, reason: str) 
         deviation.save(update_fields=["is_void"])
         deviation_recorded.send(sender=Deviation, participant=deviation.participant, deviation=deviation)
     return deviation
-
-
-def removal_rule(participant: Participant, rule: str) -> RemovalRule | None:
-    """The protocol's rule of that id; None for a deviation that is recorded in words only."""
-    return next((one for one in participant.protocol.eligibility.removal if one.id == rule), None)
-
-
-def needs_confirmation(rule: RemovalRule | None) -> bool:
-    """Whether a person decides on deviations under the rule."""
-    return rule is not None and rule.check is not CheckBy.AUTO

@@ -1,0 +1,1 @@
+"""The pages of the trials floor: find, call once, answer."""
