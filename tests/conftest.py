@@ -81,8 +81,11 @@ def postgres_server(run_folder: Path) -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(request: pytest.FixtureRequest) -> None:
-    """Point Django at this run's database before pytest-django creates it; the owner's role runs the tests."""
+def django_db_modify_db_settings(request: pytest.FixtureRequest, broker_url: str) -> None:
+    """Point Django at this run's database before pytest-django creates it; the owner's role runs the tests.
+
+    The queue comes up with it: what a test changes may send tasks, and they go where they go in production.
+    """
     from django.db import connections
 
     settings = connections.settings["default"]
@@ -108,6 +111,19 @@ def database_url() -> str:
 
 
 @pytest.fixture(scope="session")
+def broker_url(request: pytest.FixtureRequest) -> str:
+    """The URL of this run's queue, to which every task sent by a test goes."""
+    from django.conf import settings
+
+    from config.celery import app
+
+    if OWN_BROKER:
+        server: Valkey = request.getfixturevalue("broker_server")
+        settings.BROKER_URL = settings.CELERY_BROKER_URL = app.conf.broker_url = server.url
+    return str(settings.BROKER_URL)
+
+
+@pytest.fixture(scope="session")
 def broker_server(run_folder: Path) -> Iterator[Valkey]:
     """A private queue of this run."""
     server = Valkey(run_folder)
@@ -117,22 +133,13 @@ def broker_server(run_folder: Path) -> Iterator[Valkey]:
 
 
 @pytest.fixture
-def broker(request: pytest.FixtureRequest, settings: object) -> Iterator[str]:
-    """The URL of a real, empty broker; tasks sent in this process go there."""
+def broker(broker_url: str) -> str:
+    """The URL of a real broker, emptied of what other tests sent."""
     from config.celery import app
 
-    url = os.environ["BROKER_URL"]
-    if OWN_BROKER:
-        url = request.getfixturevalue("broker_server").url
-    before = app.conf.broker_url
-    settings.BROKER_URL = settings.CELERY_BROKER_URL = url  # type: ignore[attr-defined]
-    app.conf.broker_url = url
-    app.pool.force_close_all()
-    with app.connection_for_write(url) as connection:
+    with app.connection_for_write() as connection:
         connection.default_channel.client.flushdb()
-    yield url
-    app.pool.force_close_all()
-    app.conf.broker_url = before
+    return broker_url
 
 
 @contextmanager
