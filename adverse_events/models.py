@@ -64,6 +64,7 @@ class AdverseEvent(models.Model):
     )
     organism = models.TextField(blank=True)
     suspect_product = models.TextField(blank=True)
+    note = models.TextField(blank=True, help_text="what the coded fields cannot hold, in the reporter's words")
     is_void = models.BooleanField(default=False, help_text="recorded in error; kept, and not counted")
     revision = models.PositiveIntegerField(default=1)
     recorded_at = models.DateTimeField(auto_now_add=True)

@@ -54,6 +54,7 @@ class Report:
     relations: Mapping[str, str] = field(default_factory=dict)
     organism: str = ""
     suspect_product: str = ""
+    note: str = ""
 
 
 def problems(report: Report, policy: AdverseEvents, dictionary: Dictionary) -> list[Problem]:

@@ -49,6 +49,7 @@ class Migration(migrations.Migration):
                 ('outcome', models.CharField(choices=[('recovered', 'recovered'), ('recovering', 'recovering'), ('not_recovered', 'not recovered'), ('sequelae', 'recovered with sequelae'), ('fatal', 'fatal'), ('unknown', 'not known')], max_length=20)),
                 ('organism', models.TextField(blank=True)),
                 ('suspect_product', models.TextField(blank=True)),
+                ("note", models.TextField(blank=True, help_text="what the coded fields cannot hold, in the reporter's words")),
                 ('is_void', models.BooleanField(default=False, help_text='recorded in error; kept, and not counted')),
                 ('revision', models.PositiveIntegerField(default=1)),
                 ('recorded_at', models.DateTimeField(auto_now_add=True)),

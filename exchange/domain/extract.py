@@ -1,0 +1,293 @@
+"""An extract of another system: a folder of CSV tables, and a mapping that says what their columns are here.
+
+The mapping is data (``mapping.yaml`` beside the tables); a new extract needs no code. :func:`translate` reads the
+tables whole and returns typed rows, or every problem with file, row and column. Nothing is guessed: a value that the mapping
+does not list is a problem, an empty cell is a value that is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+Row = Mapping[str, str]
+Table = Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """One thing in the tables that does not fit the mapping. ``row`` counts the file's lines, the header being 1."""
+
+    file: str
+    row: int
+    column: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.file}, row {self.row}, column {self.column}: {self.sentence}"
+
+
+class ExtractRefused(Exception):
+    """The extract is refused whole, with everything that is wrong in it."""
+
+    def __init__(self, troubles: Sequence[Trouble]) -> None:
+        self.troubles = tuple(troubles)
+        super().__init__("\n".join(str(trouble) for trouble in self.troubles[:50]))
+
+
+@dataclass(frozen=True)
+class Person:
+    """One participant or external control."""
+
+    subject: str
+    screening_number: str
+    site: str
+    screened_on: date
+    sex: str
+    birth_date: str = ""
+    group: str = ""
+    is_external: bool = False
+    enrolled_on: date | None = None
+    failure_reason: str = ""
+    consent_version: str = ""
+    consent_signed_on: date | None = None
+    consent_signatory: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    subject: str
+    form: str
+    visit: str
+    answers: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Result:
+    subject: str
+    sampled_at: datetime
+    laboratory: str
+    analyte: str
+    value: str
+    unit: str
+
+
+@dataclass(frozen=True)
+class Happening:
+    subject: str
+    kind: str
+    occurred: str
+    grade: str
+    detail: Mapping[str, str]
+    note: str
+
+
+@dataclass(frozen=True)
+class AdverseEvent:
+    subject: str
+    number: str
+    verbatim: str
+    grade: int
+    started: str
+    ended: str
+    is_serious: bool | None
+    outcome: str
+    relation: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Infusion:
+    subject: str
+    number: int
+    started_at: datetime
+    stopped_at: datetime
+    dose_mg: Decimal
+    product: str
+    comment: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    subject: str
+    total_mg_per_kg: Decimal
+    weight_kg: Decimal
+    graft: str
+    start_day: int
+
+
+@dataclass(frozen=True)
+class Departure:
+    subject: str
+    rule: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Extract:
+    """Everything the tables say, in the order of their rows."""
+
+    people: tuple[Person, ...] = ()
+    entries: tuple[Entry, ...] = ()
+    results: tuple[Result, ...] = ()
+    happenings: tuple[Happening, ...] = ()
+    adverse_events: tuple[AdverseEvent, ...] = ()
+    infusions: tuple[Infusion, ...] = ()
+    plans: tuple[Plan, ...] = ()
+    departures: tuple[Departure, ...] = ()
+    accrual_closed_on: date | None = None
+
+
+#: Section of the mapping (and field of the extract) -> the rows it makes; their fields are those the section may name.
+SECTIONS: Mapping[str, type] = {
+    "people": Person,
+    "entries": Entry,
+    "results": Result,
+    "happenings": Happening,
+    "adverse_events": AdverseEvent,
+    "infusions": Infusion,
+    "plans": Plan,
+    "departures": Departure,
+}
+
+
+@dataclass
+class _Reader:
+    """Reads cells of one row, collecting what does not fit."""
+
+    file: str
+    number: int
+    row: Row
+    troubles: list[Trouble] = field(default_factory=list)
+
+    def pick(self, spec: object) -> str:
+        """The text that ``spec`` finds: a column's name, ``{column, values}``, ``{column, part: date}`` or
+        ``{constant}``."""
+        if isinstance(spec, Mapping):
+            if "constant" in spec:
+                return str(spec["constant"])
+            column = str(spec["column"])
+            text = self._cell(column)
+            if spec.get("part") == "date":
+                text = text[: len("2017-03-05")]
+            values = spec.get("values")
+            if values is None or text == "":
+                return text
+            if text not in values:
+                known = ", ".join(str(value) for value in values)
+                self._trouble(column, f"{text!r} is not among the values of the mapping ({known}).")
+                return ""
+            found = values[text]
+            return "" if found is None else str(found)
+        return self._cell(str(spec))
+
+    def holds(self, conditions: Mapping[str, object]) -> bool:
+        """Whether every column has the value (or one of the values) that the condition names."""
+        for column, wanted in conditions.items():
+            choices = [str(value) for value in wanted] if isinstance(wanted, list) else [str(wanted)]
+            if self._cell(column) not in choices:
+                return False
+        return True
+
+    def typed(self, name: str, kind: str, spec: object) -> Any:
+        """The value of one field, read as its type; what cannot be read is a problem and comes back as None."""
+        text = self.pick(spec)
+        column = str(spec["column"]) if isinstance(spec, Mapping) and "column" in spec else str(spec)
+        try:
+            return _READ[kind](text)
+        except (ValueError, InvalidOperation):
+            self._trouble(column, f"{text!r} is no {_WORDS[kind]} for {name}.")
+            return None
+
+    def _cell(self, column: str) -> str:
+        if column not in self.row:
+            self._trouble(column, "the table has no such column.")
+            return ""
+        return (self.row[column] or "").strip()
+
+    def _trouble(self, column: str, sentence: str) -> None:
+        self.troubles.append(Trouble(self.file, self.number, column, sentence))
+
+
+def _optional_bool(text: str) -> bool | None:
+    return None if text == "" else {"yes": True, "no": False, "true": True, "false": False}[text.lower()]
+
+
+def _bool(text: str) -> bool:
+    try:
+        return bool(_optional_bool(text))
+    except KeyError:
+        raise ValueError(text) from None
+
+
+_READ = {
+    "str": str,
+    "int": int,
+    "Decimal": Decimal,
+    "date": date.fromisoformat,
+    "datetime": datetime.fromisoformat,
+    "date | None": lambda text: date.fromisoformat(text) if text else None,
+    "bool": _bool,
+    "bool | None": lambda text: _optional_bool(text) if text in ("", "yes", "no", "true", "false") else int("no"),
+}
+_WORDS = {
+    "int": "whole number",
+    "Decimal": "number",
+    "date": "date (2017-03-05)",
+    "datetime": "moment (2017-03-05T13:30)",
+    "date | None": "date (2017-03-05)",
+    "bool": "yes or no",
+    "bool | None": "yes or no",
+    "str": "text",
+}
+
+
+def translate(mapping: Mapping[str, Any], tables: Mapping[str, Table]) -> Extract:
+    """What ``tables`` (file name -> rows) hold under ``mapping``; raises ExtractRefused with every problem."""
+    troubles: list[Trouble] = []
+    found: dict[str, list[Any]] = {section: [] for section in SECTIONS}
+    unknown = set(mapping) - set(SECTIONS) - {"trial", "accrual_closed_on"}
+    if unknown:
+        known = ", ".join(SECTIONS)
+        raise ExtractRefused([Trouble("mapping", 0, name, f"no such section; they are {known}.") for name in unknown])
+    for section, kind in SECTIONS.items():
+        for source in mapping.get(section, []):
+            file = str(source["file"])
+            if file not in tables:
+                troubles.append(Trouble(file, 0, "-", f"the mapping's {section} need this file, and it is not there."))
+                continue
+            found[section].extend(_rows(kind, source, tables[file], file, troubles))
+    if troubles:
+        raise ExtractRefused(troubles)
+    closed = mapping.get("accrual_closed_on")
+    people = {person.subject for person in found["people"] if person.subject}
+    for name, rows in found.items():
+        strangers = {row.subject for row in rows} - people if name != "people" else set()
+        troubles += [Trouble(name, 0, "subject", f"{who!r} is nobody of the people.") for who in sorted(strangers)]
+    if troubles:
+        raise ExtractRefused(troubles)
+    return Extract(**{name: tuple(rows) for name, rows in found.items()}, accrual_closed_on=closed)
+
+
+def _rows(kind: type, source: Mapping[str, Any], table: Table, file: str, troubles: list[Trouble]) -> Iterator[Any]:
+    kinds = {name: spec.type for name, spec in kind.__dataclass_fields__.items()}  # type: ignore[attr-defined]
+    for number, row in enumerate(table, start=2):
+        reader = _Reader(file, number, row, troubles)
+        if not reader.holds(source.get("when", {})):
+            continue
+        values: dict[str, Any] = {}
+        for name, spec in source.items():
+            if name in ("file", "when"):
+                continue
+            if name not in kinds:
+                troubles.append(Trouble("mapping", 0, name, f"a row of {file} has no such field; {', '.join(kinds)}."))
+            elif str(kinds[name]).startswith("Mapping"):
+                picked = {key: reader.pick(each) for key, each in spec.items()}
+                values[name] = {key: text for key, text in picked.items() if text != ""}
+            else:
+                values[name] = reader.typed(name, str(kinds[name]), spec)
+        if not troubles:
+            yield kind(**values)
