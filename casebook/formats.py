@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from django.utils import timezone
 
 from accounts.roles import Permission
-from casebook.domain.lab_files import LabFileRefused, LabFileRow, Rejection, read_lab_file
+from casebook.domain.lab_files import MAX_REJECTIONS, LabFileRefused, LabFileRow, Rejection, read_lab_file
 from casebook.domain.results import ReadResult, ResultRefused, Written, read_result
 from casebook.models import LabDraw, LabResult
 from trials.domain.definition import Analyte, Protocol
@@ -73,6 +73,16 @@ class LabPlan:
     def questions(self) -> tuple[tuple[int, str], ...]:
         """Row and sentence of every value that is kept and unusual."""
         return tuple((row.row, question) for row in (*self.new, *self.changed) for question in row.read.questions)
+
+    def report(self) -> dict[str, object]:
+        """The counts and the first rejections, as they are kept and sent."""
+        return {
+            "new": len(self.new),
+            "changed": len(self.changed),
+            "same": self.same,
+            "rejected": len(self.rejections),
+            "rejections": [[one.row, one.column, one.reason] for one in self.rejections[:MAX_REJECTIONS]],
+        }
 
     @cached_property
     def sha256(self) -> str:
@@ -221,6 +231,24 @@ def _moment(text: str, zone: ZoneInfo) -> tuple[datetime, bool]:
     if day.exact is None:
         raise DateEntryError(f"“{text}” has no day. Write 2026-11-12 or 2026-11-12 14:05.")
     return datetime.combine(day.exact, time.min, tzinfo=zone), False
+
+
+def entered_moment(participant: Participant, text: str) -> datetime | date:
+    """When a sample was taken, as typed: a date with a time, or the day alone where only that is known.
+
+    Raises DateEntryError.
+    """
+    zone = ZoneInfo(participant.site.time_zone)
+    if not text.strip():
+        raise DateEntryError("Type when the sample was taken, such as 12nov26 08:30, or the day alone.")
+    today, anchor = timezone.now().astimezone(zone).date(), participant.anchor_date
+    if ":" in text:
+        return enter_datetime(text, today=today, anchor_date=anchor)
+    first_day = participant.protocol.anchor.first_day
+    day = enter_date(text, today=today, anchor_date=anchor, first_day=first_day)
+    if day.exact is None:
+        raise DateEntryError(f"“{text.strip()}” has no day. Type the whole date of the sample.")
+    return day.exact
 
 
 def _is_same(result: LabResult, read: ReadResult) -> bool:

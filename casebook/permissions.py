@@ -11,7 +11,7 @@ from trials.models import Membership, Participant, Trial, Visit
 from trials.permissions import NotPossible, may, require, require_for
 
 
-class Conflict(Exception):
+class Conflict(NotPossible):
     """Somebody else changed the record meanwhile, or it is there already with other content; nothing was written."""
 
 

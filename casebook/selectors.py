@@ -16,21 +16,26 @@ from zoneinfo import ZoneInfo
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from casebook.domain.answers import FormAnswer, Moment, observed
-from casebook.domain.clinical_events import EventKind
+from accounts.roles import Permission
+from audit.models import FieldChange
+from casebook.domain.answers import YES_NO_WORDS, FormAnswer, Moment, observed
+from casebook.domain.clinical_events import EventKind, details_of
 from casebook.domain.entries import EntryStatus, PlaceStatus, place_status
 from casebook.domain.places import GIVEN, entry_forms, is_typed, sex_code
+from casebook.domain.results import Written, read_result
 from casebook.models import ClinicalEvent, FormEntry, LabDraw, LabImport, LabResult
 from trials.domain.answers import Answer as Truth
 from trials.domain.conditions import MISSING, Observed
 from trials.domain.consent import consent_verdict
-from trials.domain.definition import Form, ItemType, Protocol
+from trials.domain.definition import CheckBy, Form, ItemType, Protocol
 from trials.domain.derived import with_derived
+from trials.domain.lifecycle import ParticipantState
 from trials.domain.observations import NO, YES
 from trials.domain.partial_dates import PartialDate
 from trials.domain.schedule import study_day
-from trials.models import Membership, Participant, Trial, Visit
-from trials.selectors import planned_visits_of, signed_consents
+from trials.models import CriterionAnswer, Membership, Participant, Trial, Visit
+from trials.permissions import may
+from trials.selectors import latest_assessment, planned_visits_of, signed_consents
 
 # --- Plain rows, in bulk ------------------------------------------------------------------------------------------
 
@@ -368,6 +373,11 @@ def entry_for(membership: Membership, pk: int) -> FormEntry:
     return FormEntry.objects.visible_to(membership).select_related("participant__site", "visit").get(pk=pk)
 
 
+def entries_of(participant: Participant) -> QuerySet[FormEntry]:
+    """The entries of one participant, by form, visit and repeat."""
+    return _entries(participant).order_by("form", "visit_id", "repeat")
+
+
 def entry_at(participant: Participant, form: str, visit: Visit | None, repeat: int) -> FormEntry | None:
     return (
         FormEntry.objects.filter(participant=participant, form=form, visit=visit, repeat=repeat)
@@ -557,3 +567,222 @@ def open_work(membership: Membership, today: date, *, limit: int = 200) -> OpenW
                 due.append((visit, form.id))
     imports = LabImport.objects.visible_to(membership).filter(state=LabImport.State.CHECKED).order_by("pk")[:limit]
     return OpenWork(tuple(entries), tuple(due[:limit]), tuple(imports))
+
+
+@dataclass(frozen=True)
+class CriterionRow:
+    """One criterion on the page: what the latest assessment says of it, and what a person may answer."""
+
+    id: str
+    kind: str
+    text: str
+    result: str
+    sentence: str
+    value: str
+    source: str
+    stands_in_the_way: bool
+    can_answer: bool
+    can_waive: bool
+    answer: str
+    comment: str
+    answered_by: str
+
+
+def human_answers(participant: Participant) -> dict[str, CriterionAnswer]:
+    """The latest human answer of each criterion."""
+    rows = CriterionAnswer.objects.filter(participant=participant).select_related("answered_by__user").order_by("pk")
+    return {row.criterion: row for row in rows}
+
+
+def criterion_rows(participant: Participant, membership: Membership) -> list[CriterionRow]:
+    """Every criterion, in the order of the protocol, with the latest assessment's word on it."""
+    assessment = latest_assessment(participant)
+    judged = {row["id"]: row for row in assessment.criteria} if assessment else {}
+    answers = human_answers(participant)
+    eligibility = participant.protocol.eligibility
+    specs = {one.id: ("include", one) for one in eligibility.include}
+    specs |= {one.id: ("exclude", one) for one in eligibility.exclude}
+    screening = participant.status in (ParticipantState.SCREENING, ParticipantState.ELIGIBLE)
+    rows = []
+    for name in (*(key for key in judged if key not in specs), *specs):
+        kind, spec = specs.get(name, (judged.get(name, {}).get("kind", "include"), None))
+        said, human = judged.get(name, {}), answers.get(name)
+        by_hand = spec is not None and spec.check is not CheckBy.AUTO
+        in_the_way = bool(said.get("stands_in_the_way"))
+        rows.append(
+            CriterionRow(
+                id=name,
+                kind=kind,
+                text=spec.text if spec else said.get("text", ""),
+                result=said.get("result", ""),
+                sentence=said.get("sentence", ""),
+                value=said.get("value") or "",
+                source=said.get("source", ""),
+                stands_in_the_way=in_the_way,
+                can_answer=screening
+                and by_hand
+                and may(membership, Permission.ANSWER_HUMAN_CRITERION, participant)
+                and spec is not None
+                and membership.role in spec.answered_by
+                and said.get("result") != "not_applicable",
+                can_waive=screening
+                and in_the_way
+                and spec is not None
+                and membership.role in spec.waivable_by
+                and may(membership, Permission.WAIVE_CRITERION, participant),
+                answer=human.answer if human else "",
+                comment=human.comment if human else "",
+                answered_by=str(human.answered_by.user) if human else "",
+            )
+        )
+    return rows
+
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """One change of one answer, from the audit trail."""
+
+    at: datetime
+    user: str
+    role: str
+    source: str
+    reason: str
+    field: str
+    label: str
+    old: str
+    new: str
+
+
+def entry_history(entry: FormEntry, item: str = "") -> list[HistoryRow]:
+    """Who changed which answer when and why, the latest first; of one item where it is named."""
+    changes = FieldChange.objects.filter(table_name="casebook_formentry", row_id=str(entry.pk)).order_by("-trail_id")
+    wanted = f"answers.{item}" if item else ""
+    form = next((one for one in entry.participant.protocol.forms if one.id == entry.form), None)
+    named = {f"answers.{one.id}": one.label for one in form.items} if form else {}
+    named["status"] = "Form"
+    return [
+        _history(change, named.get(change.field, change.field))
+        for change in changes
+        if (change.field == wanted if wanted else change.field in named)
+    ]
+
+
+def result_history(result: LabResult) -> list[HistoryRow]:
+    """What the result was before, the latest change first."""
+    named = {
+        "value_as_written": "Value",
+        "unit_as_written": "Unit",
+        "missing_reason": "No value",
+        "lower_limit": "Lower limit",
+        "upper_limit": "Upper limit",
+    }
+    changes = FieldChange.objects.filter(table_name="casebook_labresult", row_id=str(result.pk)).order_by("-trail_id")
+    rows = [_history(change, named[change.field]) for change in changes if change.field in named]
+    return [row for row in rows if row.old or row.new]
+
+
+def event_history(event: ClinicalEvent) -> list[HistoryRow]:
+    named = {"occurred": "Date", "grade": "Grade", "detail": "Details", "note": "Note", "is_void": "Void"}
+    changes = FieldChange.objects.filter(table_name="casebook_clinicalevent", row_id=str(event.pk)).order_by(
+        "-trail_id"
+    )
+    return [_history(change, named[change.field]) for change in changes if change.field in named]
+
+
+def _history(change: FieldChange, label: str) -> HistoryRow:
+    return HistoryRow(
+        change.at,
+        change.user_name,
+        change.role,
+        change.source,
+        change.reason,
+        change.field,
+        label,
+        _said(change.old_value),
+        _said(change.new_value),
+    )
+
+
+def _said(stored: object) -> str:
+    """A stored answer in words."""
+    if stored is None:
+        return ""
+    if isinstance(stored, dict):
+        if "value" in stored:
+            answer = FormAnswer.from_stored(stored)
+            return f"{answer.as_typed} {answer.unit}".strip()
+        return ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in stored.items())
+    return str(stored).replace("_", " ")
+
+
+@dataclass(frozen=True)
+class EventRow:
+    """A clinical event as the list shows it."""
+
+    event: ClinicalEvent
+    label: str
+    occurred: str
+    study_day: int | None
+    detail: str
+
+
+def event_rows(participant: Participant) -> list[EventRow]:
+    """The participant's events by date, with study days where the day is known."""
+    anchor, first_day = participant.anchor_date, participant.protocol.anchor.first_day
+    rows = []
+    for event in clinical_events_of(participant):
+        kind, occurred = EventKind(event.kind), PartialDate.from_iso(event.occurred)
+        items = {item.id: item for item in details_of(kind)}
+        said = []
+        for name, value in event.detail.items():
+            item = items.get(name)
+            words = next((code.label for code in item.codes if code.value == value), value) if item else value
+            if item and item.type is ItemType.YES_NO_UNKNOWN:
+                words = YES_NO_WORDS.get(value, value)
+            said.append(f"{item.label if item else name}: {words}")
+        day = study_day(occurred.exact, anchor, first_day) if occurred.exact and anchor else None
+        rows.append(EventRow(event, kind.label, occurred.display(), day, "; ".join(said)))
+    return rows
+
+
+def questions_on(draw: LabDraw) -> list[str]:
+    """What is unusual about the results of a draw; they are kept."""
+    protocol = draw.participant.protocol
+    sentences: list[str] = []
+    for result in draw.results.filter(value__isnull=False):
+        written = Written(result.value_as_written, result.unit_as_written)
+        sentences += read_result(protocol.analyte(result.analyte), written).questions
+    return sentences
+
+
+def laboratories(membership: Membership) -> list[str]:
+    """The laboratories named so far, as far as the membership sees."""
+    names = LabDraw.objects.visible_to(membership).exclude(laboratory="").values_list("laboratory", flat=True)
+    return sorted(set(names.distinct()))
+
+
+@dataclass(frozen=True)
+class CasebookSummary:
+    """The casebook in short."""
+
+    counts: tuple[tuple[PlaceStatus, int], ...]
+    kept_once: tuple[Place, ...]
+    draws: tuple[LabDraw, ...]
+    draw_count: int
+    events: tuple[EventRow, ...]
+    outcome: str
+
+
+def casebook_summary(participant: Participant, today: date) -> CasebookSummary:
+    grid = casebook_grid(participant, today)
+    places = [cell for row in grid.rows for cell in row.cells if cell is not None] + list(grid.kept_once)
+    counted = [(status, sum(place.status is status for place in places)) for status in PlaceStatus]
+    assessment = latest_assessment(participant)
+    return CasebookSummary(
+        tuple((status, count) for status, count in counted if count and status is not PlaceStatus.NOT_APPLICABLE),
+        grid.kept_once,
+        tuple(draws_of(participant)[:3]),
+        LabDraw.objects.filter(participant=participant).count(),
+        tuple(row for row in event_rows(participant) if not row.event.is_void)[-5:],
+        assessment.get_outcome_display() if assessment else "",
+    )

@@ -4,7 +4,7 @@ Each takes keyword arguments only, asks permission on its first line, and writes
 attributes to ``by``. What was typed is read by ``casebook.domain``; a :class:`Refused` carries every problem at once.
 """
 
-from casebook.actions.enrolment import check_eligibility, enrol_participant
+from casebook.actions.enrolment import answer_criteria, check_eligibility, enrol_participant, waive_criterion
 from casebook.actions.entries import Refused, reopen_entry, save_entry
 from casebook.actions.events import correct_event, import_events, record_event, void_event
 from casebook.actions.lab_imports import check_lab_file, discard_lab_import, write_lab_import
@@ -14,6 +14,7 @@ from casebook.permissions import Conflict
 __all__ = [
     "Conflict",
     "Refused",
+    "answer_criteria",
     "check_eligibility",
     "check_lab_file",
     "correct_event",
@@ -27,5 +28,6 @@ __all__ = [
     "reopen_entry",
     "save_entry",
     "void_event",
+    "waive_criterion",
     "write_lab_import",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 
 from django.db import transaction
@@ -34,3 +35,29 @@ def enrol_participant(*, participant: Participant, enrolled_on: date, by: Member
         return existing
     assessment = check_eligibility(participant=participant, by=by)
     return trials.enrol(participant=participant, assessment=assessment, enrolled_on=enrolled_on, by=by, group=group)
+
+
+@transaction.atomic
+def answer_criteria(
+    *, participant: Participant, answers: Mapping[str, tuple[str, str]], by: Membership
+) -> EligibilityAssessment:
+    """Record a clinician's answers (criterion → yes, no or unknown, and a comment), and assess on them, together.
+
+    An answer equal to the latest one is not recorded again.
+    """
+    check_can_assess(by, participant)
+    latest = selectors.human_answers(participant)
+    for criterion, (answer, comment) in answers.items():
+        known = latest.get(criterion)
+        if known is None or (known.answer, known.comment) != (answer, comment.strip()):
+            trials.answer_criterion(
+                participant=participant, criterion=criterion, answer=answer, comment=comment.strip(), by=by
+            )
+    return check_eligibility(participant=participant, by=by)
+
+
+@transaction.atomic
+def waive_criterion(*, participant: Participant, criterion: str, reason: str, by: Membership) -> EligibilityAssessment:
+    """Set a criterion aside as the protocol lets the role do, and assess with that."""
+    trials.waive_criterion(participant=participant, criterion=criterion, reason=reason, by=by)
+    return check_eligibility(participant=participant, by=by)

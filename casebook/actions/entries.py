@@ -13,9 +13,9 @@ from django.utils import timezone
 import audit.context
 from casebook import selectors
 from casebook.announcements import observation_recorded
-from casebook.domain.answers import FormAnswer, FormReading, Problem, incomplete_words, read_form
+from casebook.domain.answers import FormAnswer, FormReading, Problem, day_observed, incomplete_words, read_form
 from casebook.domain.entries import EntryEvent, EntryStatus, after
-from casebook.domain.places import GIVEN, observed_on, planned_anchor_item
+from casebook.domain.places import GIVEN, planned_anchor_item
 from casebook.models import FormEntry
 from casebook.permissions import Conflict, check_can_record, check_can_save_form
 from trials.actions import set_anchor
@@ -106,7 +106,7 @@ def save_entry(
         else:
             entry.revision += 1
         entry.answers, entry.status = answers_now, status_after
-        entry.observed_on = observed_on(spec, reading.answers, visit_date)
+        entry.observed_on = day_observed(spec, reading.answers, visit_date)
         if status_after is EntryStatus.COMPLETE and entry.completed_at is None:
             entry.completed_at = timezone.now()
         entry.save()

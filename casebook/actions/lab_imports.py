@@ -12,7 +12,7 @@ from casebook.actions.entries import Refused
 from casebook.actions.laboratory import as_result, change, windows_of
 from casebook.announcements import observation_recorded
 from casebook.domain.answers import Problem
-from casebook.domain.lab_files import MAX_REJECTIONS, too_large
+from casebook.domain.lab_files import too_large
 from casebook.domain.results import visit_of_draw
 from casebook.formats import Change, LabPlan, plan_of
 from casebook.models import LabDraw, LabImport, LabResult
@@ -37,7 +37,7 @@ def check_lab_file(*, content: bytes, file_name: str, by: Membership, laboratory
         raise Refused((Problem("laboratory", "The name of the laboratory has more than 40 characters."),))
     sha256 = hashlib.sha256(content).hexdigest()
     plan = plan_of(content, laboratory=laboratory.strip(), membership=by)
-    facts = {"report": _report(plan), "plan_sha256": plan.sha256}
+    facts = {"report": plan.report(), "plan_sha256": plan.sha256}
     with audit.context.context(by=by, source=audit.context.Source.IMPORT):
         known = LabImport.objects.filter(
             trial=by.trial,
@@ -107,16 +107,6 @@ def discard_lab_import(*, lab_import: LabImport, by: Membership) -> LabImport:
         lab_import.state = LabImport.State.DISCARDED
         lab_import.save(update_fields=["state"])
     return lab_import
-
-
-def _report(plan: LabPlan) -> dict[str, object]:
-    return {
-        "new": len(plan.new),
-        "changed": len(plan.changed),
-        "same": plan.same,
-        "rejected": len(plan.rejections),
-        "rejections": [[one.row, one.column, one.reason] for one in plan.rejections[:MAX_REJECTIONS]],
-    }
 
 
 def _write(plan: LabPlan) -> None:

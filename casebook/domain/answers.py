@@ -20,6 +20,7 @@ from trials.domain.observations import typed
 from trials.domain.partial_dates import DateEntryError, PartialDate, enter_date, enter_datetime
 
 from .numbers import NumberEntryError, enter_number
+from .places import is_typed
 
 #: Why there is no value, in words.
 MISSING_REASONS: Mapping[str, str] = {
@@ -274,8 +275,6 @@ def question_on(item: Item, answer: FormAnswer) -> Question | None:
 
 def is_asked(form: Form, item: Item, values: Values) -> Truth:
     """Whether the item is asked, given what is known: yes, no, or not known yet (then it is offered, not required)."""
-    if item.computed:
-        return Truth.NO
     return Truth.YES if item.visible_when is None else evaluate(item.visible_when, values).answer
 
 
@@ -321,7 +320,7 @@ def read_form(
             answers.pop(name, None)
         else:
             answers[name] = answer
-    values = {**others, **{f"{form.id}.{item.id}": MISSING for item in form.items if not item.computed}}
+    values = {**others, **{f"{form.id}.{item.id}": MISSING for item in form.items if is_typed(form, item)}}
     values |= {f"{form.id}.{name}": observed(known[name], answer) for name, answer in answers.items() if name in known}
     refused_items = {problem.item for problem in problems}
     open_items = []
@@ -336,7 +335,13 @@ def read_form(
                     f"{item.label} is not asked here{why}. Clear this answer, or correct the one it depends on.",
                 )
             )
-        if asked is Truth.YES and item.required and item.id not in answers and item.id not in refused_items:
+        if (
+            asked is Truth.YES
+            and is_typed(form, item)
+            and item.required
+            and item.id not in answers
+            and item.id not in refused_items
+        ):
             open_items.append(item.id)
     questions = [question for name, answer in answers.items() if (question := question_on(known[name], answer))]
     for check in protocol.checks:
@@ -354,6 +359,22 @@ def incomplete_words(form: Form, open_items: tuple[str, ...]) -> str:
     reasons = sorted({reason for item in form.items if item.id in open_items for reason in item.missing_reasons})
     way_out = f" Answer it, or type why there is no answer: {', '.join(reasons)}." if reasons else ""
     return f"{form.label} is not complete: {', '.join(labels.get(name, name) for name in open_items)}.{way_out}"
+
+
+def day_observed(form: Form, answers: Mapping[str, FormAnswer], visit_date: date | None) -> date | None:
+    """The day the form's facts were observed: its own date item where it has one, else the day of the visit.
+
+    The date item is the one that orders the form's rows, or is called ``DATE``. Not known from a partial date.
+    """
+    for name in (form.order_by, "DATE"):
+        item = next((one for one in form.items if one.id == name), None)
+        answer = answers.get(name)
+        if item is None or item.type not in (ItemType.DATE, ItemType.DATETIME, ItemType.PARTIAL_DATE):
+            continue
+        if answer is None or not answer.value:
+            return None
+        return date.fromisoformat(answer.value[:10]) if len(answer.value) >= 10 else None
+    return visit_date
 
 
 def _plain(number: Decimal | None) -> str:

@@ -7,11 +7,8 @@ and endpoints are computed from it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
 
-from trials.domain.definition import Form, Item, ItemType, Protocol
-
-from .answers import FormAnswer
+from trials.domain.definition import Form, Item, Protocol
 
 #: Form id: where its facts are entered instead.
 KEPT_ELSEWHERE: Mapping[str, str] = {
@@ -50,7 +47,7 @@ def entry_forms(protocol: Protocol) -> tuple[Form, ...]:
 def sex_code(item: Item, sex: str) -> str | None:
     """The item's code for ``male`` or ``female`` as registration holds it; None where it is not known.
 
-    >>> from trials.domain.definition import Code
+    >>> from trials.domain.definition import Code, ItemType
     >>> codes = (Code(value="M", label="male"), Code(value="F", label="female"))
     >>> sex_code(Item(id="SEX", label="Sex", type=ItemType.CODE, codes=codes), "female")
     'F'
@@ -66,19 +63,3 @@ def planned_anchor_item(protocol: Protocol) -> str:
     form_id = protocol.anchor.item.partition(".")[0]
     address = f"{form_id}.PLANNED_DATE"
     return address if form_id and address in set(protocol.addresses()) else ""
-
-
-def observed_on(form: Form, answers: Mapping[str, FormAnswer], visit_date: date | None) -> date | None:
-    """The day the form's facts were observed: its own date item where it has one, else the day of the visit.
-
-    The date item is the one that orders the form's rows, or is called ``DATE``. Not known from a partial date.
-    """
-    for name in (form.order_by, "DATE"):
-        item = next((one for one in form.items if one.id == name), None)
-        answer = answers.get(name)
-        if item is None or item.type not in (ItemType.DATE, ItemType.DATETIME, ItemType.PARTIAL_DATE):
-            continue
-        if answer is None or not answer.value:
-            return None
-        return date.fromisoformat(answer.value[:10]) if len(answer.value) >= 10 else None
-    return visit_date

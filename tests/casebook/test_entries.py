@@ -184,7 +184,7 @@ def test_the_trail_has_each_answer_with_who_and_why(world: World) -> None:
     entry = vital_signs(world, participant, answers={"WEIGHT": "12.5"}, complete=True)
     vital_signs(world, participant, answers={"WEIGHT": "12.6"}, revision=1, reason="transcription error")
     changes = FieldChange.objects.filter(
-        table_name="casebook_formentry", row_id=str(entry.pk), field="answers.WEIGHT", operation="update"
+        table_name="casebook_formentry", row_id=str(entry.pk), field="answers.WEIGHT", operation="UPDATE"
     )
     assert [(c.old_value["value"], c.new_value["value"], c.user_name, c.reason) for c in changes] == [
         ("12.5", "12.6", str(world.bob.user), "transcription error")

@@ -1,0 +1,1 @@
+"""The pages of the casebook. Each finds, calls one action, and answers."""
