@@ -1,8 +1,8 @@
 """An extract of another system: a folder of CSV tables, and a mapping that says what their columns are here.
 
 The mapping is data (``mapping.yaml`` beside the tables); a new extract needs no code. :func:`translate` reads the
-tables whole and returns typed rows, or every problem with file, row and column. Nothing is guessed: a value that the mapping
-does not list is a problem, an empty cell is a value that is not known.
+tables whole and returns typed rows, or every problem with file, row and column. Nothing is guessed: a value that the
+mapping does not list is a problem, an empty cell is a value that is not known.
 """
 
 from __future__ import annotations

@@ -36,12 +36,16 @@ def record_deviation(
     removes_from_efficacy: bool = False,
     occurred_on: date | None = None,
     source: str = Deviation.Source.USER,
+    is_confirmed: bool | None = None,
 ) -> Deviation:
     """Record a departure from the protocol. One that stands under the same rule is described anew, not doubled.
 
-    A rule that a human confirms stays unconfirmed (``is_confirmed`` None) until somebody does.
+    A rule that a human confirms stays unconfirmed (``is_confirmed`` None) until somebody does; only an imported
+    deviation brings the answer along that it was given where it comes from.
     """
     check_can_record_deviation(by, participant, source)
+    if is_confirmed is not None and source != Deviation.Source.IMPORT:
+        raise ValidationError({"is_confirmed": "A deviation is confirmed in a step of its own, after it was recorded."})
     if not description.strip():
         raise ValidationError({"description": "Say what happened."})
     if rule and removal_rule(participant, rule) is None:
@@ -57,6 +61,8 @@ def record_deviation(
         "is_major": is_major,
         "removes_from_efficacy": removes_from_efficacy,
         "occurred_on": occurred_on,
+        # Without an answer of its own a record leaves the answer that was given before.
+        **({} if is_confirmed is None else {"is_confirmed": is_confirmed}),
     }
     standing = participant.deviations.filter(rule=rule, is_void=False).first() if rule else None
     with context.context(by=by, source=_AUDIT_SOURCE[Deviation.Source(source)]):
