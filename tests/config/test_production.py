@@ -119,10 +119,11 @@ def production(run_folder: Path) -> Iterator[Production]:
     archive = folder / "archive"
     archive.mkdir()
     archive.chmod(0o777)
+    shutil.copy(ROOT / "docker" / "archive.sh", folder)  # where PostgreSQL's own user can read it
     options = {
         **FOR_TESTS,
         "archive_mode": "on",
-        "archive_command": f"test ! -f {archive}/%f && cp %p {archive}/%f",
+        "archive_command": f"sh {folder}/archive.sh %p %f {archive}",
     }
     server = Postgres(folder, options=options, port=database_port, with_roles=False)
     queue = Valkey(folder, port=queue_port)
@@ -272,9 +273,10 @@ def test_web_worker_and_beat_come_up_answer_their_health_checks_and_stop_cleanly
         assert process.wait(60) == 0, (migrated.state / f"{name}.log").read_text()
 
 
-def test_a_backup_is_whole_and_restores_every_row(migrated: Production, run_folder: Path) -> None:
+def test_a_backup_restores_every_row_to_the_moment_before_a_mistake(migrated: Production, run_folder: Path) -> None:
     with migrated.connect(OWNER, "owner_password") as connection:
-        connection.execute("CREATE TABLE drill AS SELECT generate_series(1, 12345) AS id")
+        connection.execute("CREATE TABLE drill AS SELECT generate_series(1, 10000) AS id")
+    archive = run_folder / "production" / "archive"
     backups = run_folder / "backups"
     backups.mkdir()
     environment = {
@@ -286,7 +288,7 @@ def test_a_backup_is_whole_and_restores_every_row(migrated: Production, run_fold
         "BACKUP_PASSWORD_FILE": str(migrated.secrets / "backup_password"),
         "BACKUPS_KEPT": "2",
     }
-    command = ["sh", ROOT / "docker" / "backup.sh", backups, run_folder / "production" / "archive", "once"]
+    command = ["sh", ROOT / "docker" / "backup.sh", backups, archive, "once"]
     for _ in range(3):
         subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
         time.sleep(1.1)  # a backup is named by its second
@@ -294,13 +296,30 @@ def test_a_backup_is_whole_and_restores_every_row(migrated: Production, run_fold
     assert len(kept) == 2
     assert os.readlink(backups / "latest") == kept[-1]
 
+    # More work after the backup, then the mistake.
+    with migrated.connect(OWNER, "owner_password") as connection:
+        connection.execute("INSERT INTO drill SELECT generate_series(10001, 12345)")
+        row = connection.execute("SELECT now()::text").fetchone()
+        assert row
+        before_the_mistake = row[0]
+        time.sleep(0.2)
+        connection.execute("DELETE FROM drill")
+    with migrated.postgres.connect() as connection:
+        row = connection.execute("SELECT pg_walfile_name(pg_switch_wal())").fetchone()
+        assert row
+    assert wait_until((archive / row[0]).exists, seconds=30)
+
     home = run_folder / "restored"
     home.mkdir(mode=0o711)
     restored = Postgres(home, options=FOR_TESTS, with_roles=False)
     shutil.copytree(backups / kept[-1], restored.data)
     shutil.copytree(migrated.postgres.secrets, restored.secrets)
+    (restored.data / "recovery.signal").touch()
+    with (restored.data / "postgresql.auto.conf").open("a") as settings:
+        settings.write(f"restore_command = 'cp {archive}/%f %p'\n")
+        settings.write(f"recovery_target_time = '{before_the_mistake}'\nrecovery_target_action = promote\n")
     if restored.user:
-        for path in (restored.data, *restored.data.rglob("*")):
+        for path in (restored.data, *restored.data.rglob("*"), *archive.iterdir()):
             os.chown(path, restored.user.pw_uid, restored.user.pw_gid)
     restored.data.chmod(0o700)
     restored.start()
@@ -309,6 +328,22 @@ def test_a_backup_is_whole_and_restores_every_row(migrated: Production, run_fold
             assert connection.execute("SELECT count(*), sum(id) FROM drill").fetchone() == (12345, 12345 * 12346 // 2)
     finally:
         restored.stop()
+
+
+def test_what_is_archived_is_never_replaced_by_another_content(tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    segment = tmp_path / "segment"
+
+    def store(content: bytes) -> int:
+        segment.write_bytes(content)
+        command = ["sh", ROOT / "docker" / "archive.sh", segment, "000000010000000000000001", archive]
+        return subprocess.run(command, check=False, capture_output=True).returncode
+
+    assert store(b"one") == 0
+    assert store(b"one") == 0, "the server asks again when it died before it noted the first answer"
+    assert store(b"two") != 0
+    assert [path.read_bytes() for path in archive.iterdir()] == [b"one"]
 
 
 def test_the_production_settings_pass_djangos_own_deployment_check(migrated: Production) -> None:
