@@ -34,10 +34,12 @@ def grant_app_role(connection: BaseDatabaseWrapper, role: str) -> None:
             "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role}",
         ):
             cursor.execute(sql.SQL(statement).format(role=name).as_string(cursor.connection))
-        for table in READ_ONLY_TABLES:
-            cursor.execute("SELECT to_regclass(%s)", [f"public.{table}"])
-            if cursor.fetchone()[0] is not None:
-                statement = "REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {table} FROM {role}"
-                cursor.execute(
-                    sql.SQL(statement).format(table=sql.Identifier(table), role=name).as_string(cursor.connection)
-                )
+        # Views too are only read: writing through one would be done with its owner's rights.
+        cursor.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+            " AND (relkind IN ('v', 'm') OR relname = ANY(%s))",
+            [list(READ_ONLY_TABLES)],
+        )
+        for (relation,) in cursor.fetchall():
+            revoke = sql.SQL("REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {relation} FROM {role}")
+            cursor.execute(revoke.format(relation=sql.Identifier(relation), role=name).as_string(cursor.connection))

@@ -25,6 +25,10 @@ OLDEST = (3, 11)
 INCLUDED_IN = {"requirements.txt": "requirements-dev.txt"}
 
 
+# Published as source only; plain Python, which needs no compiler. lifelines, a second opinion in the tests, needs it.
+SOURCE_ONLY = ("autograd-gamma",)
+
+
 class SetupError(Exception):
     """Why the environment could not be made, as a sentence that says the way out."""
 
@@ -114,6 +118,10 @@ def install(requirements: str) -> None:
         stamp(name).unlink(missing_ok=True)
     command: list[str | Path] = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     command += ["--require-hashes", "--only-binary", ":all:", "--progress-bar", "off", "-r", ROOT / requirements]
+    locked = (ROOT / requirements).read_text()
+    for name in SOURCE_ONLY:
+        if f"{name}==" in locked:
+            command += ["--no-binary", name]
     collected, shown, output = 0, time.monotonic(), ""
     pip = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL

@@ -245,6 +245,12 @@ def test_the_application_role_owns_nothing_and_may_work_with_every_table(migrate
             [["audit_trail", "django_migrations"]],
         ).fetchall()
         assert short == []
+        writable_views = connection.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('v', 'm')"
+            " AND (has_table_privilege(oid, 'INSERT') OR has_table_privilege(oid, 'UPDATE')"
+            " OR has_table_privilege(oid, 'DELETE'))"
+        ).fetchall()
+        assert writable_views == []
 
 
 def test_web_worker_and_beat_come_up_answer_their_health_checks_and_stop_cleanly(migrated: Production) -> None:
