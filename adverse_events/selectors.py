@@ -4,31 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
+from django.utils import timezone
 
 from adverse_events.domain.dictionary import Dictionary, Term, parse_terms
+from adverse_events.domain.reporting import GradeChoice, grade_choices, row_label
+from adverse_events.domain.tables import CountedEvent, EventTable, event_table
 from adverse_events.models import AdverseEvent, TermWording
+from audit.models import FieldChange
+from trials import selectors as trials
+from trials.domain.definition import AdverseEvents
 from trials.models import Membership, Trial
+from trials.permissions import NotPossible
 
 DICTIONARIES = Path(__file__).parent / "dictionaries"
+NEW_FOR_DAYS = 7
 
 
-class NoDictionary(Exception):
+class NoDictionary(NotPossible):
     """The protocol names a dictionary that is neither shipped nor loaded; the message says how to load it."""
 
 
+# --- Dictionaries -------------------------------------------------------------------------------------------------
+
+
 @lru_cache
-def _shipped(name: str) -> Dictionary | None:
+def shipped_dictionary(name: str) -> Dictionary | None:
+    """The facts that Canopy ships of this version; None for another one."""
     file = DICTIONARIES / f"{name.lower().replace(' ', '_').replace('.', '_')}.csv"
     return parse_terms(file.read_text(encoding="utf-8"), name=name) if file.exists() else None
 
 
 def dictionary(name: str) -> Dictionary:
     """The dictionary of this name (``CTCAE 4.03``): the shipped facts, or what was loaded from the publisher's file."""
-    shipped = _shipped(name)
+    shipped = shipped_dictionary(name)
     if shipped is not None:
         return shipped
     rows = TermWording.objects.filter(dictionary=name).order_by("pk").values_list("soc", "term", "grades")
@@ -41,9 +55,8 @@ def dictionary(name: str) -> Dictionary:
     return Dictionary(name, terms)
 
 
-def dictionary_of(trial: Trial) -> Dictionary:
-    """The dictionary that the trial's active protocol version names."""
-    policy = trial.protocol.adverse_events
+def dictionary_of(policy: AdverseEvents) -> Dictionary:
+    """The dictionary that a protocol's collection policy names."""
     return dictionary(f"{policy.dictionary} {policy.version}".strip())
 
 
@@ -52,9 +65,158 @@ def wording(name: str, term: str) -> TermWording | None:
     return TermWording.objects.filter(dictionary=name, term=term).first()
 
 
+@dataclass(frozen=True)
+class TermSheet:
+    """One term as the entry page shows it: its definition, and the five grades with text or reason."""
+
+    typed: str
+    term: Term | None
+    definition: str
+    grades: tuple[GradeChoice, ...]
+
+
+def term_sheet(policy: AdverseEvents, typed: str) -> TermSheet:
+    """What is to be known of the term that was typed; without a term, what the protocol collects."""
+    term = dictionary_of(policy).find(typed) if typed.strip() else None
+    words = wording(f"{policy.dictionary} {policy.version}".strip(), term.name) if term else None
+    texts = {int(grade): text for grade, text in words.grades.items()} if words else {}
+    return TermSheet(typed, term, words.definition if words else "", grade_choices(term, policy, texts))
+
+
+# --- Events -------------------------------------------------------------------------------------------------------
+
+
 def adverse_events(membership: Membership) -> QuerySet[AdverseEvent]:
     """The adverse events the membership sees, those recorded in error included, newest first."""
-    return AdverseEvent.objects.visible_to(membership).select_related("participant__site").order_by("-started", "-pk")
+    return (
+        AdverseEvent.objects.visible_to(membership)
+        .select_related("participant__site", "participant__trial", "participant__protocol_version__trial")
+        .order_by("-started", "-pk")
+    )
+
+
+def open_events(rows: QuerySet[AdverseEvent]) -> QuerySet[AdverseEvent]:
+    """Those that count and have no end: they go on, or nobody has said how they ended."""
+    return rows.filter(is_void=False, ended="").exclude(outcome="fatal")
+
+
+def new_since(days: int, now: datetime | None = None) -> Q:
+    """Recorded in the last ``days`` days."""
+    return Q(recorded_at__gte=(now or timezone.now()) - timedelta(days=days))
+
+
+@dataclass(frozen=True)
+class Change:
+    """One field of an event as it changed: when, by whom, why, from what to what."""
+
+    at: datetime
+    who: str
+    role: str
+    source: str
+    reason: str
+    field: str
+    old: Any
+    new: Any
+
+
+#: Field of an event -> the words it has on a page.
+FIELD_WORDS = {
+    "verbatim": "Event as reported",
+    "term": "Term",
+    "other_specify": "What happened",
+    "category": "Report heading",
+    "grade": "Grade",
+    "started": "Start",
+    "ended": "End",
+    "is_ongoing": "Goes on",
+    "is_serious": "Serious",
+    "serious_criteria": "Criteria of seriousness",
+    "relations": "Relation",
+    "outcome": "Outcome",
+    "organism": "Organism",
+    "suspect_product": "Suspect product",
+    "is_void": "Recorded in error",
+}
+
+
+def history(event: AdverseEvent) -> list[Change]:
+    """Every change of an event, the latest first."""
+    changes = FieldChange.objects.filter(
+        table_name="adverse_events_adverseevent", row_id=str(event.pk), field__in=FIELD_WORDS
+    ).order_by("-trail_id")
+    found = [
+        Change(
+            one.at,
+            one.user_name,
+            one.role,
+            one.source,
+            one.reason,
+            FIELD_WORDS[one.field],
+            one.old_value,
+            one.new_value,
+        )
+        for one in changes
+    ]
+    return [one for one in found if one.old not in (None, "", [], {}) or one.new not in (None, "", [], {}, False)]
+
+
+# --- The table ----------------------------------------------------------------------------------------------------
+
+
+def table(membership: Membership, rows: QuerySet[AdverseEvent], *, site: int | None = None) -> EventTable:
+    """The trial's table over ``rows`` (those that count), of everybody enrolled whom the membership sees.
+
+    Those whom a deviation keeps out of the efficacy sets stay in: safety is of every treated participant.
+    """
+    policy = membership.trial.protocol.adverse_events
+    people = trials.participants(membership).filter(enrolment__isnull=False, is_external=False)
+    if site is not None:
+        people = people.filter(site_id=site)
+    events = [
+        CountedEvent(participant, category, _label(policy, verbatim, term, other), grade)
+        for participant, category, verbatim, term, other, grade in rows.filter(is_void=False).values_list(
+            "participant_id", "category", "verbatim", "term", "other_specify", "grade"
+        )
+    ]
+    lowest = min([policy.minimum_grade, *(event.grade for event in events)])
+    return event_table(
+        events,
+        headings=[(one.id, one.label) for one in policy.categories],
+        grades=range(lowest, 6),
+        participants=people.count(),
+    )
+
+
+def in_row(policy: AdverseEvents, rows: QuerySet[AdverseEvent], label: str) -> QuerySet[AdverseEvent]:
+    """Those of ``rows`` that the table counts in the row called ``label``."""
+    facts = rows.order_by().values_list("pk", "verbatim", "term", "other_specify")
+    return rows.filter(pk__in=[pk for pk, *words in facts if _label(policy, *words) == label])
+
+
+def worst_of_each(rows: QuerySet[AdverseEvent]) -> QuerySet[AdverseEvent]:
+    """One event a participant: the worst, of equals the first."""
+    worst = rows.order_by("participant_id", "-grade", "started", "number").distinct("participant_id")
+    return rows.filter(pk__in=worst.values("pk"))
+
+
+def category_words(policy: AdverseEvents, category: str) -> str:
+    """The heading of a report category; a class without one is its own heading."""
+    return next((one.label for one in policy.categories if one.id == category), category)
+
+
+def categories_of(membership: Membership) -> list[tuple[str, str]]:
+    """The headings to choose from: those of the definition, and classes that events stand under themselves."""
+    policy = membership.trial.protocol.adverse_events
+    used = AdverseEvent.objects.visible_to(membership).order_by().values_list("category", flat=True).distinct()
+    named = [(one.id, one.label) for one in policy.categories]
+    return [*named, *((one, one) for one in sorted(set(used) - {key for key, _ in named}))]
+
+
+def _label(policy: AdverseEvents, verbatim: str, term: str, other_specify: str) -> str:
+    return row_label(policy, verbatim=verbatim, term=term, other_specify=other_specify)
+
+
+# --- For the floors above -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -66,6 +228,7 @@ class EventRow:
     term: str
     soc: str
     verbatim: str
+    other_specify: str
     category: str
     grade: int
     started: str
@@ -85,6 +248,7 @@ def events_of_trial(trial: Trial, *, site: int | None = None) -> Iterator[EventR
             "term",
             "soc",
             "verbatim",
+            "other_specify",
             "category",
             "grade",
             "started",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 
 from adverse_events.domain.dictionary import Dictionary, Term, normalised
 from trials.domain.answers import Answer
@@ -57,8 +58,10 @@ class Report:
     note: str = ""
 
 
-def problems(report: Report, policy: AdverseEvents, dictionary: Dictionary) -> list[Problem]:
-    """Everything that keeps ``report`` out; an empty list lets it in."""
+def problems(
+    report: Report, policy: AdverseEvents, dictionary: Dictionary, *, today: date | None = None
+) -> list[Problem]:
+    """Everything that keeps ``report`` out; an empty list lets it in. ``today``: the day at the participant's site."""
     found: list[Problem] = []
     if not report.verbatim.strip():
         found.append(Problem("verbatim", "The event as reported is missing; it is always kept beside the term."))
@@ -72,7 +75,7 @@ def problems(report: Report, policy: AdverseEvents, dictionary: Dictionary) -> l
         found += _grade_problems(report, policy, term, dictionary)
         if term.is_other and not report.other_specify.strip():
             found.append(Problem("other_specify", f"“{term.name}” needs the words of what happened."))
-    found += _date_problems(report)
+    found += _date_problems(report, today)
     if report.outcome not in OUTCOMES:
         found.append(Problem("outcome", f"{report.outcome!r} is no outcome; they are {', '.join(OUTCOMES)}."))
     elif (report.grade == 5) != (report.outcome == "fatal"):
@@ -114,20 +117,24 @@ def _grade_problems(report: Report, policy: AdverseEvents, term: Term, dictionar
     return []
 
 
-def _date_problems(report: Report) -> list[Problem]:
+def _date_problems(report: Report, today: date | None) -> list[Problem]:
     found: list[Problem] = []
     started = ended = None
     for name, text in (("started", report.started), ("ended", report.ended)):
         if not text:
             continue
         try:
-            date = PartialDate.from_iso(text)
+            partial = PartialDate.from_iso(text)
         except ValueError:
             found.append(
                 Problem(name, f"{text!r} is no date; write 2017-03-05, or 2017-03 where the day is not known.")
             )
             continue
-        started, ended = (date, ended) if name == "started" else (started, date)
+        started, ended = (partial, ended) if name == "started" else (started, partial)
+        if today is not None and partial.earliest > today:
+            found.append(
+                Problem(name, f"{partial.display()} lies in the future; an event is recorded once it is there.")
+            )
     if not report.started:
         found.append(Problem("started", "The start is missing; a month or a year is enough where no more is known."))
     if report.is_ongoing and report.ended:
@@ -152,3 +159,41 @@ def category_of(policy: AdverseEvents, *, verbatim: str, term: Term) -> str:
         if term.soc in category.socs:
             return category.id
     return term.soc
+
+
+@dataclass(frozen=True)
+class GradeChoice:
+    """One grade as it is offered: with its wording, or with the reason why it is not."""
+
+    grade: int
+    wording: str = ""
+    refusal: str = ""
+
+
+def grade_choices(
+    term: Term | None, policy: AdverseEvents, wording: Mapping[int, str] | None = None
+) -> tuple[GradeChoice, ...]:
+    """The five grades of a term; without a term, what the protocol collects. ``wording``: the official texts."""
+    texts = dict(wording or {})
+    if term is None or term.is_other:  # the protocol's own words for what no term fits
+        texts |= {int(grade): str(text) for grade, text in policy.no_fitting_term.items()}
+    choices = []
+    for grade in range(1, 6):
+        refusal = ""
+        if term is not None and grade not in term.grades:
+            refusal = f"{term.name} has no grade {grade}"
+        elif grade < policy.minimum_grade:
+            refusal = f"this trial collects grade {policy.minimum_grade} and above"
+        choices.append(GradeChoice(grade, texts.get(grade, ""), refusal))
+    return tuple(choices)
+
+
+def row_label(policy: AdverseEvents, *, verbatim: str, term: str, other_specify: str = "") -> str:
+    """The row of the trial's table an event is counted in: the reported term of the definition, else the dictionary's.
+
+    An event without a fitting term stands under the words of what happened.
+    """
+    for reported in policy.report_terms:
+        if reported.term == term and normalised(reported.reported) == normalised(verbatim):
+            return reported.reported
+    return other_specify.strip() or term
