@@ -30,7 +30,7 @@ from tests.browser.watch import (  # noqa: F401  (fixtures of every browser test
     sign_in,
     watch,
 )
-from tests.settings import OWN_BROKER, OWN_DATABASE
+from tests.settings import FILES, OWN_BROKER, OWN_DATABASE
 
 if TYPE_CHECKING:
     from tests.world import World
@@ -47,7 +47,7 @@ def end_killed_runs(parent: Path) -> int:
     ended = 0
     for folder in parent.glob(f"{RUN_PREFIX}*-*"):
         pid = folder.name.removeprefix(RUN_PREFIX).split("-")[0]
-        if folder.stat().st_uid != os.geteuid() or not pid.isdigit() or is_alive(int(pid)):
+        if not pid.isdigit() or is_alive(int(pid)) or not folder.exists() or folder.stat().st_uid != os.geteuid():
             continue
         for server in (Postgres(folder), Valkey(folder)):
             if server.data.exists():
@@ -66,6 +66,7 @@ def run_folder() -> Iterator[Path]:
     folder.chmod(0o711)  # PostgreSQL's own user has to pass through when root runs the tests
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(FILES, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
