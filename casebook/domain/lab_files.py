@@ -91,6 +91,7 @@ def read_lab_file(content: bytes) -> LabFile:
     if sentence := too_large(len(content)):
         raise LabFileRefused(sentence)
     lines = content.count(b"\n") + content.count(b"\r") - content.count(b"\r\n")
+    lines += not content.endswith((b"\n", b"\r"))
     # Counted before anything is built from it: a file of a million rows costs one pass over its bytes.
     if lines > MAX_ROWS + 1:
         raise LabFileRefused(
@@ -160,9 +161,8 @@ def _delimiter(text: str) -> str:
 
 def _records(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
     """Each record with the line it begins on; a broken quote ends the reading there."""
-    line = 0
     while True:
-        begins = line + 1
+        begins = reader.line_num + 1  # type: ignore[attr-defined]
         try:
             cells = next(reader)
         except StopIteration:
@@ -176,7 +176,6 @@ def _records(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
             if "field larger" in str(error):
                 reason = "A cell is longer than any result; a quote may have been left open"
             raise LabFileRefused(f'{reason}. Correct the " on this line.', row=begins) from None
-        line = reader.line_num  # type: ignore[attr-defined]
         yield begins, cells
 
 

@@ -56,9 +56,7 @@ def test_one_wrong_answer_saves_none(world: World) -> None:
     participant = world.enrolled()
     with pytest.raises(actions.Refused) as refused:
         vital_signs(world, participant, answers={"WEIGHT": "12.5", "HEIGHT": "9150"})
-    assert refused.value.message_dict == {
-        "HEIGHT": ["Height: 9150 cm is above the allowed range, 40 to 220 cm."]
-    }
+    assert refused.value.message_dict == {"HEIGHT": ["Height: 9150 cm is above the allowed range, 40 to 220 cm."]}
     assert not FormEntry.objects.exists()
 
 
@@ -157,7 +155,9 @@ def test_rows_of_a_repeating_form(world: World) -> None:
         actions.save_entry(
             participant=participant, form="CM", repeat=repeat, by=world.bob, answers={"DRUG": drug, "START": "mar 2025"}
         )
-    assert [entry.answers["START"]["value"] for entry in selectors.repeats_of(participant, "CM", None)] == ["2025-03"] * 2
+    assert [entry.answers["START"]["value"] for entry in selectors.repeats_of(participant, "CM", None)] == [
+        "2025-03"
+    ] * 2
     with pytest.raises(NotPossible, match="does not repeat"):
         actions.save_entry(participant=participant, form="QS", repeat=2, by=world.bob, answers={"PERFORMANCE": "90"})
 
