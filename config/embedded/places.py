@@ -75,11 +75,20 @@ def _short_name(path: Path) -> str:
     return hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
 
 
+def _passable_folder(path: Path) -> None:
+    """Make ``path`` a folder everyone may pass, whatever the umask; one that exists is left as it is."""
+    try:
+        path.mkdir()
+    except FileExistsError:
+        return
+    path.chmod(0o755)
+
+
 def outside_folder() -> Path:
     """A folder all may pass and only root may write, in place of a checkout that others cannot enter."""
     for path in (Path("/var/lib/canopy-embedded"), Path(tempfile.gettempdir()) / "canopy-embedded-of-root"):
         try:
-            path.mkdir(mode=0o755, exist_ok=True)
+            _passable_folder(path)
         except OSError:
             continue
         found = path.lstat()
@@ -95,7 +104,7 @@ def home_for(wanted: Path) -> Path:
     if user is None or may_enter(wanted, user):
         return wanted
     home = outside_folder() / _short_name(wanted)
-    home.mkdir(mode=0o755, exist_ok=True)
+    _passable_folder(home)
     return home
 
 
@@ -114,20 +123,25 @@ def socket_folder_for(home: Path, longest_name: str, owner: pwd.struct_passwd | 
     raise EmbeddedError(f"No folder with a short enough path for a socket was found; set TMPDIR to one (home: {home}).")
 
 
-def copy_programs(source: Path, name: str) -> Path:
-    """Copy the folder ``source`` once to a place every user can enter and return that copy.
+def copy_programs(sources: list[Path], version: str | None) -> Path:
+    """Copy the folders ``sources`` once to a place every user can enter; return the folder that holds them, by name.
 
-    The copy is made aside and renamed, so that a run that starts at the same time sees all of it or none of it.
+    Checkouts with the same ``version`` share a copy; without one, it belongs to the sources as they are now. It is made
+    aside and renamed, so that a run that starts at the same time sees all of it or none of it.
     """
-    stamp = f"{name}-{_short_name(source)}-{int(source.stat().st_mtime)}"
-    target = outside_folder() / "programs" / stamp
+    first = sources[0]
+    target = outside_folder() / f"{first.name}-{version or f'{_short_name(first)}-{int(first.stat().st_mtime)}'}"
     if target.is_dir():
         return target
-    target.parent.mkdir(mode=0o755, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{stamp}-", dir=target.parent))
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        shutil.copytree(source, aside / "copy", symlinks=True, ignore=shutil.ignore_patterns("include", "doc", "*.a"))
-        (aside / "copy").chmod(0o755)
+        for source in sources:
+            unneeded = shutil.ignore_patterns("include", "doc", "*.a")
+            shutil.copytree(source, aside / "copy" / source.name, symlinks=True, ignore=unneeded)
+        for path in (aside / "copy", *(aside / "copy").rglob("*")):
+            if not path.is_symlink():
+                mode = path.stat().st_mode
+                path.chmod(mode | (0o555 if mode & stat.S_IXUSR else 0o444))
         try:
             (aside / "copy").rename(target)
         except OSError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -85,17 +85,14 @@ def _usable_by_us(programs: Programs) -> Programs:
     if user is None or places.may_enter(programs.bin, user):
         return programs
     # A wheel finds its libraries beside it: <site-packages>/<package>/pginstall/bin and <site-packages>/<package>.libs.
-    install = programs.bin.parent
-    package = install.parent
-    copy = places.copy_programs(package, package.name)
+    package = programs.bin.parent.parent
     libraries = package.with_name(f"{package.name}.libs")
-    if libraries.is_dir():
-        link = copy.with_name(f"{package.name}.libs")
-        target = places.copy_programs(libraries, libraries.name)
-        if not link.exists():
-            with contextlib.suppress(FileExistsError):  # a run that starts at the same time was first
-                link.symlink_to(target.name)
-    return Programs(copy / programs.bin.relative_to(package), programs.origin, programs.major)
+    try:
+        version = importlib.metadata.version(package.name)
+    except importlib.metadata.PackageNotFoundError:
+        version = None
+    copy = places.copy_programs([package, libraries] if libraries.is_dir() else [package], version)
+    return Programs(copy / programs.bin.relative_to(package.parent), programs.origin, programs.major)
 
 
 class Postgres:
