@@ -107,14 +107,18 @@ class LabDraw(models.Model):
 class LabResult(models.Model):
     """One value of a draw: as it was written, and in the unit that computations use.
 
-    A result that was corrected stays with ``superseded_by``-free history in the audit trail; the row holds the value
-    that counts now. ``missing_reason`` stands where the laboratory gave no value.
+    The row holds the value that counts now; what it was before is in the audit trail. ``missing_reason`` stands where
+    the laboratory gave no value; the qualifier "nd" where the assay found nothing and gave no number.
     """
 
     draw = models.ForeignKey(LabDraw, on_delete=models.PROTECT, related_name="results")
     analyte = models.CharField(max_length=20, help_text="address of the definition, such as LB.CD4")
     value_as_written = models.CharField(max_length=40, blank=True)
-    qualifier = models.CharField(max_length=2, blank=True, choices=[("<", "<"), (">", ">"), ("<=", "≤"), (">=", "≥")])
+    qualifier = models.CharField(
+        max_length=2,
+        blank=True,
+        choices=[("<", "<"), (">", ">"), ("<=", "≤"), (">=", "≥"), ("nd", "not detected")],
+    )
     unit_as_written = models.CharField(max_length=20, blank=True)
     value = models.DecimalField(max_digits=20, decimal_places=8, null=True, help_text="in the canonical unit")
     unit = models.CharField(max_length=20, blank=True, help_text="canonical unit")
@@ -130,7 +134,8 @@ class LabResult(models.Model):
             models.UniqueConstraint(fields=["draw", "analyte"], name="casebook_labresult_unique"),
             models.CheckConstraint(
                 condition=(Q(value__isnull=False) & ~Q(unit="") & Q(missing_reason=""))
-                | (Q(value__isnull=True) & ~Q(missing_reason="")),
+                | (Q(value__isnull=True) & ~Q(missing_reason=""))
+                | Q(value__isnull=True, qualifier="nd", missing_reason=""),
                 name="casebook_labresult_value_or_reason",
             ),
         ]

@@ -18,6 +18,9 @@ from .numbers import MAX_DECIMALS, NumberEntryError, enter_number
 
 #: Why the laboratory gave no value.
 MISSING_REASONS = ("ND", "NA", "UNK")
+#: How laboratories write that an assay found nothing: a result without a number, kept as it is written.
+NOT_DETECTED = ("not detected", "undetectable", "negative", "neg", "neg.")
+NOT_DETECTED_QUALIFIER = "nd"
 MAX_TEXT = 40
 MAX_UNIT = 20
 _STEP = Decimal(1).scaleb(-MAX_DECIMALS)
@@ -74,6 +77,8 @@ def read_result(analyte: Analyte, written: Written) -> ReadResult:
         raise ResultRefused(f"{analyte.label} has no value. Type it, or ND when it was not done.")
     if text.upper() in MISSING_REASONS:
         return ReadResult(address, "", "", "", None, "", None, None, text.upper())
+    if analyte.per_assay and text.lower() in NOT_DETECTED:
+        return ReadResult(address, text, NOT_DETECTED_QUALIFIER, unit, None, "", None, None, "")
     if not unit:
         allowed = ", ".join(_units_of(analyte))
         raise ResultRefused(f"{analyte.label} {text} has no unit. Give one of {allowed}.", column="unit")

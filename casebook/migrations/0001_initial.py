@@ -52,7 +52,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('analyte', models.CharField(help_text='address of the definition, such as LB.CD4', max_length=20)),
                 ('value_as_written', models.CharField(blank=True, max_length=40)),
-                ('qualifier', models.CharField(blank=True, choices=[('<', '<'), ('>', '>'), ('<=', '≤'), ('>=', '≥')], max_length=2)),
+                ('qualifier', models.CharField(blank=True, choices=[('<', '<'), ('>', '>'), ('<=', '≤'), ('>=', '≥'), ('nd', 'not detected')], max_length=2)),
                 ('unit_as_written', models.CharField(blank=True, max_length=20)),
                 ('value', models.DecimalField(decimal_places=8, help_text='in the canonical unit', max_digits=20, null=True)),
                 ('unit', models.CharField(blank=True, help_text='canonical unit', max_length=20)),
@@ -132,6 +132,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='labresult',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('value__isnull', False), models.Q(('unit', ''), _negated=True), ('missing_reason', '')), models.Q(('value__isnull', True), models.Q(('missing_reason', ''), _negated=True)), _connector='OR'), name='casebook_labresult_value_or_reason'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('value__isnull', False), models.Q(('unit', ''), _negated=True), ('missing_reason', '')), models.Q(('value__isnull', True), models.Q(('missing_reason', ''), _negated=True)), models.Q(('value__isnull', True), ('qualifier', 'nd'), ('missing_reason', '')), _connector='OR'), name='casebook_labresult_value_or_reason'),
         ),
     ]

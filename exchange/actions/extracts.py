@@ -12,7 +12,8 @@ from adverse_events import actions as adverse_events
 from adverse_events.domain.reporting import Report
 from audit.context import Source
 from casebook import actions as casebook
-from casebook.actions import DrawRow, EventRow
+from casebook.actions.events import EventRow
+from casebook.actions.laboratory import DrawRow
 from casebook.domain.results import Written
 from dosing import actions as dosing
 from dosing.actions import InfusionRow

@@ -133,3 +133,14 @@ def test_cells_per_microlitre_and_billions_per_litre_are_one_value(cells: int) -
     written = read_result(CD4, Written(str(cells), "cells/µL"))
     canonical = read_result(CD4, Written(f"{Decimal(cells) / 1000:f}", "10^9/L"))
     assert written.value == canonical.value == Decimal(cells) / 1000
+
+
+@pytest.mark.parametrize("text", ["not detected", "Negative", "neg"])
+def test_an_assay_that_found_nothing_gives_a_result_without_a_number(text: str) -> None:
+    """A viral load "not detected" is neither zero nor missing: which number it lies below, only its assay knows."""
+    virus = Analyte(id="CMV", form="VL", label="CMV DNA", canonical_unit="copies/mL", per_assay=True)
+    read = read_result(virus, Written(text, "copies/mL"))
+    assert (read.value_as_written, read.qualifier, read.value, read.missing_reason) == (text, "nd", None, "")
+    cells = Analyte(id="CD4", label="CD4", canonical_unit="10^9/L")
+    with pytest.raises(ResultRefused, match="not a number"):
+        read_result(cells, Written(text, "10^9/L"))
