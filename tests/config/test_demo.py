@@ -26,7 +26,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def demo_folder(run_folder: Path) -> Iterator[Path]:
     folder = run_folder / "demo"
-    folder.mkdir(mode=0o711)
+    folder.mkdir()
+    folder.chmod(0o711)
     yield folder
     end_everything(folder)
 

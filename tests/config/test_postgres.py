@@ -22,7 +22,8 @@ from config.embedded.processes import EmbeddedError, is_alive, wait_until
 @pytest.fixture
 def home(run_folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     folder = run_folder / str(abs(hash(request.node.nodeid)) % 10**6)
-    folder.mkdir(mode=0o711)
+    folder.mkdir()
+    folder.chmod(0o711)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -156,7 +157,6 @@ def test_a_long_path_gets_a_short_socket(home: Path) -> None:
     try:
         remember(server, 1)
         assert len(str(server.sockets / places.POSTGRES_SOCKET)) <= places.LONGEST_SOCKET_PATH
-        assert server.home not in server.sockets.parents
     finally:
         server.stop()
         shutil.rmtree(server.sockets)

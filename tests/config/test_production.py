@@ -102,7 +102,8 @@ def production(run_folder: Path) -> Iterator[Production]:
     import socket
 
     folder = run_folder / "production"
-    folder.mkdir(mode=0o711)
+    folder.mkdir()
+    folder.chmod(0o711)
     docker = folder / "docker"
     docker.mkdir()
     shutil.copy(ROOT / "docker" / "make-secrets", docker)
@@ -316,7 +317,8 @@ def test_a_backup_restores_every_row_to_the_moment_before_a_mistake(migrated: Pr
     assert wait_until((archive / row[0]).exists, seconds=30)
 
     home = run_folder / "restored"
-    home.mkdir(mode=0o711)
+    home.mkdir()
+    home.chmod(0o711)
     restored = Postgres(home, options=FOR_TESTS, with_roles=False)
     shutil.copytree(backups / kept[-1], restored.data)
     shutil.copytree(migrated.postgres.secrets, restored.secrets)
