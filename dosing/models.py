@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from dosing.domain.states import TableStatus
 from trials.models import Membership, Participant, ProtocolVersion, Trial
@@ -18,6 +18,12 @@ class OfParticipantQuerySet(models.QuerySet):  # type: ignore[type-arg]
     def visible_to(self, membership: Membership) -> Self:
         own = self.filter(participant__trial_id=membership.trial_id)
         return own if membership.site_id is None else own.filter(participant__site_id=membership.site_id)
+
+
+class DosingTableQuerySet(models.QuerySet["DosingTable"]):
+    def visible_to(self, membership: Membership) -> Self:
+        """The tables of the membership's trial: they belong to no site."""
+        return self.filter(trial_id=membership.trial_id)
 
 
 class DosingTable(models.Model):
@@ -36,10 +42,13 @@ class DosingTable(models.Model):
     sha256 = models.CharField(max_length=64)
     entered_by = models.ForeignKey(Membership, on_delete=models.PROTECT, null=True, related_name="+")
     verified_by = models.ForeignKey(Membership, on_delete=models.PROTECT, null=True, related_name="+")
+    verified_at = models.DateTimeField(null=True)
     approved_by = models.ForeignKey(Membership, on_delete=models.PROTECT, null=True, related_name="+")
     approved_at = models.DateTimeField(null=True)
     effective_from = models.DateField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = DosingTableQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -83,11 +92,21 @@ class DoseWorksheet(models.Model):
     inputs = models.JSONField(help_text="each covariate with value, unit, moment and source")
     input_sha256 = models.CharField(max_length=64)
     total_mg_per_kg = models.DecimalField(max_digits=8, decimal_places=4, null=True)
+    planned_mg = models.DecimalField(
+        max_digits=12, decimal_places=6, null=True, help_text="weight times mg/kg, before rounding: what is compared with"
+    )
     total_mg = models.DecimalField(
         max_digits=10, decimal_places=4, null=True, help_text="rounded plan, sum of the days"
     )
+    graft_source = models.CharField(max_length=40, blank=True, help_text="stem-cell source that the plan rests on")
+    n_days = models.PositiveSmallIntegerField(null=True)
+    first_day_on = models.DateField(null=True)
+    last_day_on = models.DateField(null=True)
     result = models.JSONField(help_text="days with date, mg and mL; look-up trace; warnings; or the refusals")
     reason = models.TextField(blank=True)
+    proposed_by = models.ForeignKey(
+        Membership, on_delete=models.PROTECT, null=True, related_name="+", help_text="who computed it, or enrolled"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = OfParticipantQuerySet.as_manager()
@@ -106,10 +125,56 @@ class DoseWorksheet(models.Model):
                 condition=Q(is_refused=True, total_mg__isnull=True) | Q(is_refused=False, total_mg__isnull=False),
                 name="dosing_worksheet_dose_or_refusal",
             ),
+            models.CheckConstraint(
+                condition=Q(is_refused=True)
+                | Q(planned_mg__gt=0, total_mg__gt=0, n_days__gt=0, first_day_on__lte=F("last_day_on")),
+                name="dosing_worksheet_dose_is_whole",
+            ),
+            models.CheckConstraint(
+                condition=~Q(is_refused=True, is_plan_of_record=True), name="dosing_worksheet_refusal_is_no_plan"
+            ),
         ]
+        indexes = [models.Index(fields=["last_day_on"], name="dosing_worksheet_last_day")]
 
     def __str__(self) -> str:
         return f"{self.participant}: {'refused' if self.is_refused else f'{self.total_mg} mg'}"
+
+
+class DoseVerification(models.Model):
+    """One independent check of a worksheet: what the second person typed, blind, and whether it agrees. Frozen."""
+
+    worksheet = models.ForeignKey(DoseWorksheet, on_delete=models.PROTECT, related_name="verifications")
+    participant = models.ForeignKey(Participant, on_delete=models.PROTECT, related_name="+")
+    typed = models.JSONField(help_text="each covariate as the second person typed it")
+    differences = models.JSONField(default=list, help_text="one sentence a difference")
+    agrees = models.BooleanField()
+    verified_by = models.ForeignKey(Membership, on_delete=models.PROTECT, related_name="+")
+    verified_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["worksheet"], condition=Q(agrees=True), name="dosing_verification_one_agreement"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.worksheet}: {'agrees' if self.agrees else 'differs'}"
+
+
+class DoseRelease(models.Model):
+    """The signature that lets a dose be given: one a worksheet, by who verified it. Frozen."""
+
+    worksheet = models.OneToOneField(DoseWorksheet, on_delete=models.PROTECT, related_name="release")
+    participant = models.ForeignKey(Participant, on_delete=models.PROTECT, related_name="+")
+    verification = models.OneToOneField(DoseVerification, on_delete=models.PROTECT, related_name="release")
+    meaning = models.TextField()
+    reason = models.TextField(blank=True, help_text="why the dose is right although there are warnings")
+    released_by = models.ForeignKey(Membership, on_delete=models.PROTECT, related_name="+")
+    released_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.worksheet} released"
 
 
 class Administration(models.Model):
@@ -120,9 +185,13 @@ class Administration(models.Model):
     started_at = models.DateTimeField()
     stopped_at = models.DateTimeField()
     dose_mg = models.DecimalField(max_digits=10, decimal_places=3)
+    volume_ml = models.DecimalField(max_digits=8, decimal_places=2, null=True, blank=True)
+    was_stopped_early = models.BooleanField(default=False)
     product = models.CharField(max_length=40)
     batch = models.CharField(max_length=40, blank=True)
     comment = models.TextField(blank=True)
+    source = models.CharField(max_length=8, choices=[("user", "recorded here"), ("import", "imported")], default="user")
+    is_void = models.BooleanField(default=False, help_text="recorded in error; kept, and not counted")
     revision = models.PositiveIntegerField(default=1)
     recorded_at = models.DateTimeField(auto_now_add=True)
 
@@ -130,12 +199,46 @@ class Administration(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["participant", "infusion"], name="dosing_administration_unique"),
+            models.UniqueConstraint(
+                fields=["participant", "infusion"], condition=Q(is_void=False), name="dosing_administration_unique"
+            ),
             models.CheckConstraint(
-                condition=Q(stopped_at__gt=models.F("started_at")), name="dosing_administration_times_in_order"
+                condition=Q(stopped_at__gt=F("started_at")), name="dosing_administration_times_in_order"
             ),
             models.CheckConstraint(condition=Q(dose_mg__gt=0), name="dosing_administration_dose_positive"),
         ]
 
     def __str__(self) -> str:
         return f"{self.participant} infusion {self.infusion}: {self.dose_mg} mg"
+
+
+class CourseEnd(models.Model):
+    """The course was declared ended: no further dose is given, whatever was planned."""
+
+    participant = models.OneToOneField(Participant, on_delete=models.PROTECT, related_name="course_end")
+    ended_on = models.DateField()
+    reason = models.TextField()
+    is_void = models.BooleanField(default=False, help_text="declared in error; the course goes on")
+    recorded_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=~Q(reason=""), name="dosing_courseend_has_reason")]
+
+    def __str__(self) -> str:
+        return f"{self.participant}: course ended {self.ended_on}"
+
+
+class DoseNeed(models.Model):
+    """A participant whose inputs are newer than what was computed on them, or whose course is judged on a day to come.
+
+    Written in the transaction that records the observation, so that losing the broker loses no dose.
+    """
+
+    participant = models.OneToOneField(Participant, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    since = models.DateTimeField()
+    due_on = models.DateField(help_text="not before this day: the day after the last planned dose, or today")
+
+    audit_exempt = "a mark for the queue; what it leads to is audited"
+
+    def __str__(self) -> str:
+        return f"{self.participant} since {self.since}"

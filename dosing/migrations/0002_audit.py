@@ -14,6 +14,14 @@ class Migration(migrations.Migration):
         AuditTable("dosing_dosingtable", trial="column"),
         AuditTable("dosing_doseworksheet", trial="participant"),
         AuditTable("dosing_administration", trial="participant"),
+        AuditTable("dosing_doseverification", trial="participant"),
+        AuditTable("dosing_doserelease", trial="participant"),
+        AuditTable("dosing_courseend", trial="participant"),
         FreezeTable("dosing_doseworksheet", free=("is_current", "is_plan_of_record")),
-        FreezeTable("dosing_dosingtable", free=("status", "verified_by_id", "approved_by_id", "approved_at", "effective_from")),
+        FreezeTable("dosing_doseverification"),
+        FreezeTable("dosing_doserelease"),
+        FreezeTable(
+            "dosing_dosingtable",
+            free=("status", "verified_by_id", "verified_at", "approved_by_id", "approved_at", "effective_from"),
+        ),
     ]
