@@ -1,0 +1,18 @@
+"""Imports and exports under audit."""
+
+from django.db import migrations
+
+from audit.triggers import AuditTable, FreezeTable
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("exchange", "0001_initial"),
+        ("trials", "0002_audit"),
+    ]
+    operations = [
+        AuditTable("exchange_exportjob", trial="column"),
+        AuditTable("exchange_importjob", trial="column"),
+        AuditTable("exchange_download", trial="column"),
+        FreezeTable("exchange_download"),
+    ]
