@@ -78,7 +78,7 @@ docs: setup-dev ## write the generated documents anew
 	@$(MANAGE_OFFLINE) generate_docs
 
 bench: setup-dev ## measure the performance, as ratios to a reference in the same run
-	@set -e; for program in bench/bench_*.py; do echo "== $$program"; .venv/bin/python $$program; done
+	@set -e; for program in bench/bench_*.py; do echo "== $$program"; PYTHONPATH=. .venv/bin/python $$program; done
 
 format: setup-dev ## bring the code into its form
 	@.venv/bin/ruff check --fix . && .venv/bin/ruff format .

@@ -3,9 +3,9 @@
 import os
 
 from celery import Celery
-from celery.signals import heartbeat_sent, worker_process_init, worker_ready
+from celery.signals import heartbeat_sent, worker_init, worker_process_init, worker_ready
 
-from config import heartbeat
+from config import heartbeat, warmup
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -18,13 +18,15 @@ def _worker_lives(**_: object) -> None:
     heartbeat.beat()
 
 
-def _warm_up(**_: object) -> None:
-    """Load what is slow to load before the first task waits for it. After the fork: the renderer owns threads."""
-    from config import warmup
+def _load_libraries(**_: object) -> None:
+    warmup.load_libraries()
 
-    warmup.warm_up()
+
+def _start_renderer(**_: object) -> None:
+    warmup.start_renderer()
 
 
 worker_ready.connect(_worker_lives)
 heartbeat_sent.connect(_worker_lives)
-worker_process_init.connect(_warm_up)
+worker_init.connect(_load_libraries)
+worker_process_init.connect(_start_renderer)

@@ -23,8 +23,13 @@ errorlog = "-"
 control_socket_disable = True
 
 
-def post_fork(server: Any, worker: Any) -> None:
-    """Warm up each process by itself: threads started in the master would not survive the fork."""
-    from config.warmup import warm_up
+def on_starting(server: Any) -> None:
+    from config.warmup import load_libraries
 
-    warm_up()
+    load_libraries()
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    from config.warmup import start_renderer
+
+    start_renderer()

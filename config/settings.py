@@ -302,6 +302,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 5,
     "socket_keepalive": True,
 }
+CELERY_WORKER_PROC_ALIVE_TIMEOUT = 60  # a process that starts its renderer on a busy machine is not a dead one
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "config.heartbeat:Scheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5

@@ -159,7 +159,8 @@ def test_a_long_path_gets_a_short_socket(home: Path) -> None:
         assert len(str(server.sockets / places.POSTGRES_SOCKET)) <= places.LONGEST_SOCKET_PATH
     finally:
         server.stop()
-        shutil.rmtree(server.sockets)
+        shutil.rmtree(server.sockets, ignore_errors=True)
+        shutil.rmtree(server.home, ignore_errors=True)
 
 
 def test_data_of_another_major_version_are_left_alone_and_the_way_out_is_named(server: Postgres) -> None:
