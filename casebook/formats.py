@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from accounts.roles import Permission
 from casebook.domain.lab_files import MAX_REJECTIONS, LabFileRefused, LabFileRow, Rejection, read_lab_file
+from casebook.domain.numbers import plain
 from casebook.domain.results import ReadResult, ResultRefused, Written, read_result
 from casebook.models import LabDraw, LabResult
 from trials.domain.definition import Analyte, Protocol
@@ -50,6 +51,10 @@ class Change:
         if self.result is None:
             return ""
         return f"{self.result.value_as_written or self.result.missing_reason} {self.result.unit_as_written}".strip()
+
+    @property
+    def in_computations(self) -> str:
+        return f"{self.read.qualifier}{plain(self.read.value)} {self.read.unit}" if self.read.value is not None else ""
 
     @property
     def new(self) -> str:

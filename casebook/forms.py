@@ -84,6 +84,13 @@ class Field:
         return f"f-{self.name}"
 
     @property
+    def state(self) -> str:
+        """How the row is shown: the page sends it back, so that only rows that change are drawn again."""
+        if not self.is_shown:
+            return f"{self.name}:hidden"
+        return f"{self.name}:{'discarded' if self.is_discarded else 'open' if self.depends else 'asked'}"
+
+    @property
     def described_by(self) -> str:
         ids = [f"{self.id}-help" if self.help or self.hint else "", f"{self.id}-error" if self.error else ""]
         return " ".join(one for one in ids if one)

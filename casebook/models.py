@@ -14,6 +14,7 @@ from django.db.models import Q
 
 from casebook.domain.clinical_events import EventKind
 from casebook.domain.entries import EntryStatus
+from casebook.domain.numbers import plain
 from trials.models import Membership, Participant, Trial, Visit
 
 
@@ -143,6 +144,18 @@ class LabResult(models.Model):
 
     def __str__(self) -> str:
         return f"{self.analyte} {self.value_as_written or self.missing_reason} {self.unit_as_written}".strip()
+
+    @property
+    def in_computations(self) -> str:
+        """The canonical value as it is shown; empty without one."""
+        return f"{self.qualifier}{plain(self.value)} {self.unit}" if self.value is not None else ""
+
+    @property
+    def limits(self) -> str:
+        """The limits of normal in the canonical unit; empty where none is known."""
+        if self.lower_limit is None and self.upper_limit is None:
+            return ""
+        return f"{plain(self.lower_limit) or '–'} to {plain(self.upper_limit) or '–'} {self.unit}"
 
 
 class ClinicalEvent(models.Model):

@@ -13,7 +13,8 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, Value
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from accounts.roles import Permission
@@ -245,9 +246,10 @@ def _entries(participant: Participant) -> QuerySet[FormEntry]:
 
 
 def _in_order(entries: QuerySet[FormEntry]) -> list[FormEntry]:
-    def place(entry: FormEntry) -> tuple[date, int, int]:
-        day = entry.visit.day if entry.visit and entry.visit.day is not None else -10_000
-        return entry.observed_on or (entry.visit and entry.visit.planned_date) or date.min, day, entry.pk
+    def place(entry: FormEntry) -> tuple[date, int]:
+        visit = entry.visit
+        planned = (visit.done_on or visit.planned_date or visit.earliest_date) if visit else None
+        return entry.observed_on or planned or date.min, entry.pk
 
     return sorted(entries, key=place)
 
@@ -474,7 +476,8 @@ def casebook_grid(participant: Participant, today: date) -> CasebookGrid:
     for entry in FormEntry.objects.filter(participant=participant).only("form", "visit_id", "status"):
         entries[entry.form, entry.visit_id].append(entry)
     visits = list(participant.visits.all())
-    visits.sort(key=lambda visit: (visit.done_on or visit.planned_date or date.max, visit.day or 0, visit.pk))
+    # An anchor that is not known yet leaves the protocol's order, in which the rows were made.
+    visits.sort(key=lambda visit: (visit.done_on or visit.planned_date or visit.earliest_date or date.max, visit.pk))
     at_visits = [
         form
         for form in asked
@@ -786,3 +789,138 @@ def casebook_summary(participant: Participant, today: date) -> CasebookSummary:
         tuple(row for row in event_rows(participant) if not row.event.is_void)[-5:],
         assessment.get_outcome_display() if assessment else "",
     )
+
+
+# --- Everything that was recorded, for exports --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RecordedResult:
+    """One result as it stands, with a value or the reason why there is none."""
+
+    result_id: int
+    participant_id: int
+    visit_code: str
+    sampled_at: datetime
+    sampled_on: date
+    has_time: bool
+    laboratory: str
+    specimen: str
+    address: str
+    as_written: str
+    qualifier: str
+    unit_as_written: str
+    value: Decimal | None
+    unit: str
+    lower_limit: Decimal | None
+    upper_limit: Decimal | None
+    missing_reason: str
+    revision: int
+    recorded_at: datetime
+    changed_at: datetime
+
+
+@dataclass(frozen=True)
+class RecordedEvent:
+    """One clinical event as it stands, void ones too."""
+
+    event_id: int
+    participant_id: int
+    kind: str
+    occurred: str
+    grade: str
+    detail: Mapping[str, str]
+    note: str
+    is_void: bool
+    revision: int
+    recorded_at: datetime
+    changed_at: datetime
+
+
+@dataclass(frozen=True)
+class RecordedEntry:
+    """One form entry as it stands."""
+
+    entry_id: int
+    participant_id: int
+    visit_code: str
+    repeat: int
+    status: str
+    observed_on: date | None
+    answers: Mapping[str, Mapping[str, str]]
+    revision: int
+    completed_at: datetime | None
+    created_at: datetime
+    changed_at: datetime
+
+
+def recorded_results(participants: QuerySet[Participant]) -> tuple[int, Iterator[RecordedResult]]:
+    """How many results ``participants`` have, and each of them by participant, time of sampling and analyte."""
+    results = LabResult.objects.filter(draw__participant__in=participants)
+    rows = results.order_by("draw__participant_id", "draw__sampled_at", "draw_id", "analyte").values_list(
+        "pk",
+        "draw__participant_id",
+        Coalesce("draw__visit__code", Value("")),
+        "draw__sampled_at",
+        "draw__sampled_on",
+        "draw__has_time",
+        "draw__laboratory",
+        "draw__specimen",
+        "analyte",
+        "value_as_written",
+        "qualifier",
+        "unit_as_written",
+        "value",
+        "unit",
+        "lower_limit",
+        "upper_limit",
+        "missing_reason",
+        "revision",
+        "recorded_at",
+        "changed_at",
+    )
+    return results.count(), (RecordedResult(*row) for row in rows.iterator(chunk_size=2000))
+
+
+def recorded_events(participants: QuerySet[Participant]) -> Iterator[RecordedEvent]:
+    """The clinical events of ``participants``, by participant and date."""
+    rows = (
+        ClinicalEvent.objects.filter(participant__in=participants)
+        .order_by("participant_id", "occurred", "pk")
+        .values_list(
+            "pk",
+            "participant_id",
+            "kind",
+            "occurred",
+            "grade",
+            "detail",
+            "note",
+            "is_void",
+            "revision",
+            "recorded_at",
+            "changed_at",
+        )
+    )
+    return (RecordedEvent(*row) for row in rows.iterator(chunk_size=2000))
+
+
+def recorded_entries(participants: QuerySet[Participant], form: str) -> Iterator[RecordedEntry]:
+    """The entries of one form of ``participants``, by participant, visit and repeat."""
+    rows = (
+        FormEntry.objects.filter(participant__in=participants, form=form)
+        .order_by("participant_id", "visit_id", "repeat")
+        .values_list(
+            "pk",
+            "participant_id",
+            Coalesce("visit__code", Value("")),
+            "repeat",
+            "status",
+            "observed_on",
+            "answers",
+            "revision",
+            "completed_at",
+            "created_at",
+            "changed_at",
+        )
+    )
+    return (RecordedEntry(*row) for row in rows.iterator(chunk_size=2000))

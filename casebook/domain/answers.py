@@ -19,7 +19,7 @@ from trials.domain.definition import Form, Item, ItemType, Protocol, Severity
 from trials.domain.observations import typed
 from trials.domain.partial_dates import DateEntryError, PartialDate, enter_date, enter_datetime
 
-from .numbers import NumberEntryError, enter_number
+from .numbers import NumberEntryError, enter_number, plain
 from .places import is_typed
 
 #: Why there is no value, in words.
@@ -121,10 +121,10 @@ def range_words(item: Item) -> str:
     """
     unit = f" {item.unit}" if item.unit else ""
     if item.minimum is not None and item.maximum is not None:
-        return f"{_plain(item.minimum)} to {_plain(item.maximum)}{unit}"
+        return f"{plain(item.minimum)} to {plain(item.maximum)}{unit}"
     if item.minimum is not None:
-        return f"at least {_plain(item.minimum)}{unit}"
-    return f"at most {_plain(item.maximum)}{unit}" if item.maximum is not None else ""
+        return f"at least {plain(item.minimum)}{unit}"
+    return f"at most {plain(item.maximum)}{unit}" if item.maximum is not None else ""
 
 
 def enter_answer(item: Item, text: str, *, moment: Moment, unit: str = "") -> FormAnswer | None:
@@ -263,9 +263,9 @@ def question_on(item: Item, answer: FormAnswer) -> Question | None:
     low, high = item.soft_minimum, item.soft_maximum
     if (low is not None and value < low) or (high is not None and value > high):
         if low is not None and high is not None:
-            usual = f"between {_plain(low)} and {_plain(high)}"
+            usual = f"between {plain(low)} and {plain(high)}"
         else:
-            usual = f"at least {_plain(low)}" if low is not None else f"at most {_plain(high)}"
+            usual = f"at least {plain(low)}" if low is not None else f"at most {plain(high)}"
         unit = f" {item.unit}" if item.unit else ""
         return Question(
             item.id, f"{item.label}: {answer.as_typed} {answer.unit} is unusual; {usual}{unit} is expected."
@@ -375,7 +375,3 @@ def day_observed(form: Form, answers: Mapping[str, FormAnswer], visit_date: date
             return None
         return date.fromisoformat(answer.value[:10]) if len(answer.value) >= 10 else None
     return visit_date
-
-
-def _plain(number: Decimal | None) -> str:
-    return "" if number is None else f"{number.normalize():f}"

@@ -34,8 +34,22 @@ class EventKind(StrEnum):
         }.get(self, self.value.replace("_", " "))
 
 
+_LABELS = {
+    "ADV": "adenovirus",
+    "gvhd": "GVHD",
+    "glucksberg": "modified Glucksberg",
+    "magic": "MAGIC",
+    "non_engraftment": "non-engraftment",
+    "rejection": "rejection, loss of donor chimerism",
+    "unknown": "not known",
+}
+
+
 def _coded(name: str, label: str, *values: str, required: bool = False, help: str = "") -> Item:
-    codes = tuple(Code(value=value, label=value.replace("_", " "), unknown=value == "unknown") for value in values)
+    codes = tuple(
+        Code(value=value, label=_LABELS.get(value, value.replace("_", " ")), unknown=value == "unknown")
+        for value in values
+    )
     return Item(id=name, label=label, type=ItemType.CODE, codes=codes, required=required, missing_reasons=(), help=help)
 
 

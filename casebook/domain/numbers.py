@@ -69,6 +69,15 @@ def enter_number(text: str, *, decimals: int | None = None, unit: str = "") -> T
     return TypedNumber(written, _QUALIFIERS.get(match["qualifier"] or "", ""))
 
 
+def plain(number: Decimal | None) -> str:
+    """A number without zeros at its end and never with an exponent; nothing for none.
+
+    >>> plain(Decimal("100.00")), plain(Decimal("0.0500"))
+    ('100', '0.05')
+    """
+    return "" if number is None else f"{number.normalize():f}"
+
+
 def _why_not(typed: str, unit: str) -> str:
     shown = typed if len(typed) <= 40 else f"{typed[:40]}…"
     if "," in typed and "." in typed and re.fullmatch(r"[<>≤≥=\s\-0-9.,]+", typed):

@@ -14,7 +14,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from trials.domain import units
 from trials.domain.definition import Analyte
 
-from .numbers import MAX_DECIMALS, NumberEntryError, enter_number
+from .numbers import MAX_DECIMALS, NumberEntryError, enter_number, plain
 
 #: Why the laboratory gave no value.
 MISSING_REASONS = ("ND", "NA", "UNK")
@@ -164,7 +164,7 @@ def _limit(analyte: Analyte, text: str, unit: str, column: str) -> Decimal | Non
 
 def _questions(analyte: Analyte, value: Decimal, qualifier: str) -> tuple[str, ...]:
     low, high = analyte.plausible_low, analyte.plausible_high
-    shown = f"{qualifier}{value.normalize():f} {analyte.canonical_unit}"
+    shown = f"{qualifier}{plain(value)} {analyte.canonical_unit}"
     if low is not None and value < low and qualifier != "<":
         return (f"{analyte.label}: {shown} is unusually low. Check the value and its unit.",)
     if high is not None and value > high and qualifier != ">":

@@ -71,7 +71,7 @@ def fields(request: TrialRequest, participant: int, form: str, visit: str = "") 
     rows = [
         one
         for one in forms.entry_fields(subject, spec, entry=stored, visit=place, typed=typed)
-        if one.is_dependent and ((one.name in shown) != one.is_shown or one.is_discarded or one.depends)
+        if one.is_dependent and one.state not in shown
     ]
     return render(request, "casebook/fields.html", {"fields": rows, "out_of_band": True, "can_type": True})
 

@@ -17,7 +17,7 @@ from trials.permissions import NotPossible
 
 pytestmark = pytest.mark.django_db
 
-SAMPLED = datetime(2025, 3, 31, 8, 30)
+SAMPLED = datetime.fromisoformat("2025-03-31T08:30")
 HEADER = "participant,sampled_at,analyte,value,unit\n"
 
 
@@ -198,8 +198,8 @@ def test_import_in_bulk_is_read_as_if_typed(world: World) -> None:
     from casebook.actions.laboratory import DrawRow
 
     rows = [
-        DrawRow(participant, datetime(2025, 3, 31, 8, 30), {"LB.CD4": Written("<0.01", "10^9/L")}),
-        DrawRow(participant, datetime(2025, 4, 7, 8, 30), {"LB.CD4": Written("60", "cells/µL")}),
+        DrawRow(participant, datetime.fromisoformat("2025-03-31T08:30"), {"LB.CD4": Written("<0.01", "10^9/L")}),
+        DrawRow(participant, datetime.fromisoformat("2025-04-07T08:30"), {"LB.CD4": Written("60", "cells/µL")}),
     ]
     assert actions.import_draws(rows=rows, by=None) == 2
     assert actions.import_draws(rows=rows, by=None) == 0
@@ -210,5 +210,5 @@ def test_import_in_bulk_is_read_as_if_typed(world: World) -> None:
     ]
     assert [d.visit.code for d in LabDraw.objects.order_by("sampled_at")] == ["W1", "W2"]
     with pytest.raises(actions.Refused, match="not possible in this unit"):
-        bad = DrawRow(participant, datetime(2025, 4, 8, 8), {"LB.ALC": Written("800", "10^9/L")})
+        bad = DrawRow(participant, datetime.fromisoformat("2025-04-08T08:00"), {"LB.ALC": Written("800", "10^9/L")})
         actions.import_draws(rows=[bad], by=None)

@@ -77,12 +77,12 @@ def test_two_versions_are_shown_side_by_side_and_the_choice_is_saved(world: Worl
 def test_a_question_appears_and_goes_with_the_answer_it_depends_on(world: World, as_) -> None:
     participant = world.screened()
     page = at("fields", participant, form="DX")
-    shown = as_("bob").post(page, {"GROUP": "benign", "shown": ["", "REMISSION"]}).content.decode()
+    shown = as_("bob").post(page, {"GROUP": "benign", "shown": ["REMISSION:asked"]}).content.decode()
     assert 'id="row-REMISSION" hx-swap-oob="true" hidden' in shown
     assert "row-GROUP" not in shown
-    shown = as_("bob").post(page, {"GROUP": "malignancy", "shown": [""]}).content.decode()
+    shown = as_("bob").post(page, {"GROUP": "malignancy", "shown": ["REMISSION:hidden"]}).content.decode()
     assert 'name="REMISSION"' in shown
-    kept = as_("bob").post(page, {"GROUP": "benign", "REMISSION": "Y", "shown": ["REMISSION"]}).content.decode()
+    kept = as_("bob").post(page, {"GROUP": "benign", "REMISSION": "Y", "shown": ["REMISSION:asked"]}).content.decode()
     assert "not asked any more" in kept and "checked" in kept
     assert not FormEntry.objects.exists()
 
@@ -145,7 +145,7 @@ def test_a_column_of_results_is_saved_and_shown_with_its_flags(world: World, as_
     assert LabDraw.objects.get().results.get().value_as_written == "52"
     actions.record_draw(
         participant=participant,
-        sampled_at=datetime(2025, 4, 7, 8, 30),
+        sampled_at=datetime.fromisoformat("2025-04-07T08:30"),
         values={"LB.ALT": Written("90", "U/L", "0", "45")},
         by=world.bob,
     )
