@@ -43,7 +43,7 @@ class SiteSerializer(serializers.ModelSerializer[Site]):
 class ParticipantSerializer(serializers.ModelSerializer[Participant]):
     """A participant by codes; ``group`` is null where the membership may not know it."""
 
-    site = serializers.SlugRelatedField(slug_field="code", read_only=True)
+    site = serializers.CharField(source="site.code", read_only=True)
     protocol_version = serializers.CharField(source="protocol_version.version", read_only=True)
     enrolled_on = serializers.DateField(source="enrolment.enrolled_on", default=None, read_only=True)
     anchor_date = serializers.DateField(read_only=True, allow_null=True)

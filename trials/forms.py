@@ -113,8 +113,14 @@ class AnchorForm(forms.Form):
 
 
 class VisitDoneForm(forms.Form):
-    done_on = DayField(label=_("Took place on"))
+    done_on = DayField(
+        label=_("Took place on"), help_text=_("Such as 12nov26 or 2026-11-12, t for today, d+21 for day 21.")
+    )
     reason = reason_field(label=_("Reason for the change"), required=False)
+
+    def __init__(self, *args: Any, anchor_date: date | None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["done_on"].anchor_date = anchor_date  # type: ignore[attr-defined]
 
 
 class VisitMissedForm(forms.Form):

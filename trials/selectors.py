@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from django.db.models import Count, F, OuterRef, Prefetch, Q, QuerySet, Subquery
+from django.db.models import Count, F, OuterRef, Prefetch, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce, NullIf
 from django.utils import timezone
 
 from accounts.roles import Permission
@@ -22,6 +23,7 @@ from trials.models import (
     Anchor,
     Deviation,
     EligibilityAssessment,
+    EnrolmentCounter,
     Membership,
     Participant,
     ProtocolVersion,
@@ -45,7 +47,7 @@ def memberships_of(user: Any) -> list[Membership]:
         Membership.objects.active_on(timezone.localdate())
         .filter(user_id=user.pk)
         .select_related("trial", "site", "user")
-        .order_by("trial__code", "role", "site__code", "pk")
+        .order_by("trial__code", "pk")
     )
 
 
@@ -170,16 +172,18 @@ def may_see_group(membership: Membership, protocol: Protocol) -> bool:
 def participants(membership: Membership) -> QuerySet[Participant]:
     """The participants the membership sees, each with site, version, enrolment, anchor and the next planned visit.
 
-    Annotated: ``next_code``, ``next_date``, ``next_earliest``, ``next_latest``.
+    Annotated: ``code`` (the number, before enrolment the screening number), ``next_code``, ``next_date``,
+    ``next_earliest``, ``next_latest``.
     """
-    coming = Visit.objects.filter(participant=OuterRef("pk"), status=Visit.Status.PLANNED).order_by(
-        F("planned_date").asc(nulls_last=True), F("earliest_date").asc(nulls_last=True), "day", "pk"
-    )
+    coming = Visit.objects.filter(
+        participant=OuterRef("pk"), participant__status__in=IN_FOLLOW_UP, status=Visit.Status.PLANNED
+    ).order_by(Coalesce("planned_date", "earliest_date").asc(nulls_last=True), "pk")
     return (
         Participant.objects.visible_to(membership)
         .select_related("site", "protocol_version__trial", "trial", "enrolment")
         .prefetch_related(Prefetch("anchors", Anchor.objects.order_by("revision")))
         .annotate(
+            code=Coalesce(NullIf("number", Value("")), "screening_number"),
             next_code=Subquery(coming.values("code")[:1]),
             next_date=Subquery(coming.values("planned_date")[:1]),
             next_earliest=Subquery(coming.values("earliest_date")[:1]),
@@ -269,7 +273,7 @@ def moves_of(participant: Participant, day: date) -> tuple[VisitMove, ...]:
     """What another anchor date would change, visit by visit."""
     wanted = {visit.code: visit for visit in planned_visits_of(participant, day)}
     moves = []
-    for visit in participant.visits.order_by(F("day").asc(nulls_last=True), "pk"):
+    for visit in visits_of(participant):
         planned = wanted.get(visit.code)
         if planned is not None:
             old, new = visit.planned_date or visit.earliest_date, planned.date or planned.earliest
@@ -279,10 +283,8 @@ def moves_of(participant: Participant, day: date) -> tuple[VisitMove, ...]:
 
 
 def visits_of(participant: Participant) -> QuerySet[Visit]:
-    """The participant's visits in the order of their days; unscheduled ones by their date, last."""
-    return participant.visits.order_by(
-        F("day").asc(nulls_last=True), F("earliest_date").asc(nulls_last=True), F("done_on").asc(nulls_last=True), "pk"
-    )
+    """The participant's visits in the order of time; while no date is known, in that of the schedule."""
+    return participant.visits.order_by(Coalesce("earliest_date", "planned_date", "done_on").asc(nulls_last=True), "pk")
 
 
 def window_status(visit: Visit, today: date) -> WindowStatus:
@@ -300,6 +302,28 @@ def window_status(visit: Visit, today: date) -> WindowStatus:
         analytes=(),
     )
     return schedule.window_status(planned, today, visit.done_on)
+
+
+@dataclass(frozen=True)
+class VisitLine:
+    """One visit as a list shows it: where it stands against its window, and on which study day it took place."""
+
+    visit: Visit
+    window: WindowStatus
+    actual_day: int | None = None
+
+
+def visit_lines(participant: Participant, today: date) -> list[VisitLine]:
+    """The participant's visits, in order."""
+    anchor, first_day = participant.anchor_date, participant.protocol.anchor.first_day
+    return [
+        VisitLine(
+            visit,
+            window_status(visit, today),
+            schedule.study_day(visit.done_on, anchor, first_day) if visit.done_on and anchor else None,
+        )
+        for visit in visits_of(participant)
+    ]
 
 
 def due_visits(membership: Membership, today: date) -> QuerySet[Visit]:
@@ -378,7 +402,7 @@ def capacity(trial: Trial, protocol: Protocol | None = None) -> Capacity:
     While a stage of the design matures, only the places of the stages that a gate has opened count.
     """
     protocol = protocol or trial.protocol
-    counter = trial.counter
+    counter = EnrolmentCounter.objects.get(trial=trial)  # never the row that a long-lived object remembers
     counts = [group.planned for group in own_groups(protocol)]
     known = [count for count in counts if count is not None]
     planned = sum(known) if known and len(known) == len(counts) else protocol.design.planned

@@ -40,10 +40,17 @@ def deviations(request: TrialRequest, trial: str) -> HttpResponse:
     elif request.GET.get("show") == "open":
         rows = selectors.unconfirmed(rows)
     page = Paginator(rows, PAGE_LENGTH).get_page(request.GET.get("page"))
-    for row in page.object_list:
-        row.waits = selectors.waits_for_confirmation(row)
-        row.may_decide = may(membership, Permission.RECORD_DEVIATION, row.participant)
-    return render(request, "trials/deviations.html", {"page": page, "show": request.GET.get("show", "")})
+    lines = [
+        {
+            "deviation": row,
+            "waits": selectors.waits_for_confirmation(row),
+            "may_decide": may(membership, Permission.RECORD_DEVIATION, row.participant),
+        }
+        for row in page.object_list
+    ]
+    return render(
+        request, "trials/deviations.html", {"page": page, "lines": lines, "show": request.GET.get("show", "")}
+    )
 
 
 def record(request: TrialRequest, trial: str, participant: int) -> HttpResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -16,7 +17,7 @@ from django.utils.translation import gettext_lazy
 
 from accounts.roles import Permission
 from trials import actions, forms, selectors
-from trials.domain.schedule import study_day
+from trials.domain.schedule import WindowStatus, study_day
 from trials.models import Consent, Membership, Participant, Visit
 from trials.permissions import (
     check_can_add_visit,
@@ -34,9 +35,9 @@ from trials.views.pages import TrialRequest, form_page
 
 PAGE_LENGTH = 50
 ORDERS = {
-    "code": ("number", "screening_number"),
-    "site": ("site__code", "number", "screening_number"),
-    "status": ("status", "number", "screening_number"),
+    "code": ("code",),
+    "site": ("site__code", "code"),
+    "status": ("status", "code"),
     "screened": ("screened_on", "pk"),
     "enrolled": ("enrolment__enrolled_on", "pk"),
     "next": ("next_date", "pk"),
@@ -122,14 +123,13 @@ def worklist(request: TrialRequest, trial: str) -> HttpResponse:
     today = timezone.localdate()
     membership: Membership = request.membership
     due = list(selectors.due_visits(membership, today)) if membership.may(Permission.RECORD_OBSERVATION) else []
-    for visit in due:
-        visit.window = selectors.window_status(visit, today)
+    standing = [(visit, selectors.window_status(visit, today)) for visit in due]
     return render(
         request,
         "trials/worklist.html",
         {
-            "overdue": [visit for visit in due if visit.window == "overdue"],
-            "open": [v for v in due if v.window == "open"],
+            "overdue": [visit for visit, window in standing if window is WindowStatus.OVERDUE],
+            "open": [visit for visit, window in standing if window is WindowStatus.OPEN],
         },
     )
 
@@ -181,12 +181,7 @@ def participant(request: TrialRequest, trial: str, participant: int) -> HttpResp
     membership: Membership = request.membership
     person = found(request, participant)
     today = timezone.localdate()
-    first_day = person.protocol.anchor.first_day
-    anchor = person.anchor_date
-    visits = list(selectors.visits_of(person))
-    for visit in visits:
-        visit.window = selectors.window_status(visit, today)
-        visit.actual_day = study_day(visit.done_on, anchor, first_day) if visit.done_on and anchor else None
+    lines = selectors.visit_lines(person, today)
     records = may(membership, Permission.RECORD_OBSERVATION, person)
     return render(
         request,
@@ -197,8 +192,10 @@ def participant(request: TrialRequest, trial: str, participant: int) -> HttpResp
             "day_now": day_now(person, today),
             "anchor_label": person.protocol.anchor.label or person.protocol.anchor.event,
             "anchors": person.anchors.order_by("-revision"),
-            "visits": visits,
-            "next_visit": next((visit for visit in visits if visit.status == "planned" and visit.planned_date), None),
+            "lines": lines,
+            "next_visit": next(
+                (line.visit for line in lines if line.visit.status == "planned" and line.visit.planned_date), None
+            ),
             "consents": person.consents.order_by("signed_on", "pk"),
             "assessment": selectors.latest_assessment(person),
             "deviations": person.deviations.order_by("is_void", "pk"),
@@ -218,7 +215,7 @@ def participant(request: TrialRequest, trial: str, participant: int) -> HttpResp
     )
 
 
-def panels_of(person: Participant) -> list[dict[str, object]]:
+def panels_of(person: Participant) -> list[dict[str, str]]:
     """The panels that there are in this deployment."""
     panels = []
     for app, title in PANELS:
@@ -226,7 +223,7 @@ def panels_of(person: Participant) -> list[dict[str, object]]:
             url = reverse(f"{app}:panel", kwargs={"trial": person.trial.code, "participant": person.pk})
         except NoReverseMatch:  # a floor without a panel
             continue
-        panels.append({"id": f"panel-{app}", "title": title, "url": url})
+        panels.append({"id": f"panel-{app}", "title": str(title), "url": url})
     return panels
 
 
@@ -322,7 +319,7 @@ def anchor(request: TrialRequest, trial: str, participant: int) -> HttpResponse:
     moves: tuple[selectors.VisitMove, ...] = ()
     if request.method == "POST" and form.is_valid() and current is not None and not form.cleaned_data["confirmed"]:
         moves = selectors.moves_of(person, form.cleaned_data["day"])
-    page = {
+    page: dict[str, Any] = {
         "done": page_of(person),
         "participant": person,
         "heading": _("Date of the %(event)s of %(code)s") % {"event": label, "code": person},
@@ -333,8 +330,7 @@ def anchor(request: TrialRequest, trial: str, participant: int) -> HttpResponse:
     }
     if moves:
         # Shown before it is done: the visits that would move, with the same form to confirm it.
-        form.data = form.data.copy()  # type: ignore[attr-defined]
-        form.data["confirmed"] = "yes"
+        form = forms.AnchorForm({**request.POST.dict(), "confirmed": "yes"})
         context = {**page, "form": form, "back": page["done"], "submit": _("Move the date")}
         return render(request, "trials/anchor.html", context)
 
@@ -358,8 +354,11 @@ def visit_done(request: TrialRequest, trial: str, participant: int, visit: int) 
     person = found(request, participant)
     one = found_visit(request, person, visit)
     check_can_record_visit(request.membership, one)
-    form = forms.VisitDoneForm(request.POST or None, initial={"done_on": one.done_on or timezone.localdate()})
-    form.fields["done_on"].anchor_date = person.anchor_date
+    form = forms.VisitDoneForm(
+        request.POST or None,
+        anchor_date=person.anchor_date,
+        initial={"done_on": one.done_on or timezone.localdate()},
+    )
     if one.status == Visit.Status.PLANNED:
         del form.fields["reason"]
 
@@ -459,7 +458,7 @@ def withdraw(request: TrialRequest, trial: str, participant: int) -> HttpRespons
 
 
 #: Verb of the address: heading, button, sentence afterwards, who may, action.
-STATUS_PAGES = {
+STATUS_PAGES: dict[str, tuple[Any, Any, Any, Callable[..., None], Callable[..., Participant]]] = {
     "complete": (
         gettext_lazy("Follow-up of %(code)s is complete"),
         gettext_lazy("Complete the follow-up"),
