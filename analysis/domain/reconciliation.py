@@ -1,0 +1,385 @@
+"""Published numbers beside those computed from the data, each by a named method; no difference is hidden.
+
+The published numbers of a trial are data (``analysis/published/<trial>.yaml``): id, quantity, the number as it is
+printed, the method with its parameters, and, where the two differ, the explanation. The functions here are pure and
+print their result in the form of the publication, so that "agrees" is plain equality of text.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+import numpy as np
+
+from analysis.domain.competing_risks import cumulative_incidence, gray_test
+from analysis.domain.proportions import fisher_exact, proportion_ci
+from analysis.domain.simon import TwoStage, inference, operating_characteristics
+from analysis.domain.survival import kaplan_meier, log_rank
+
+
+@dataclass(frozen=True)
+class Case:
+    """One participant or external control, with what reconciliation asks of them. Days count from the anchor."""
+
+    number: str
+    group: str
+    is_external: bool
+    is_enrolled: bool
+    failure_reason: str = ""
+    removed_by: str = ""
+    evaluable: bool | None = None
+    status: str = ""
+    met_rule: bool = False
+    event_day: int | None = None
+    competing_kind: str = ""
+    competing_day: int | None = None
+    censored_day: int | None = None
+    values: Mapping[str, str] = field(default_factory=dict)
+    events: Mapping[str, int] = field(default_factory=dict)
+    followed_to_day: int | None = None
+    given_mg_per_kg: Decimal | None = None
+    given_over_planned: Decimal | None = None
+
+
+@dataclass(frozen=True)
+class AdverseEventCell:
+    """One adverse event as the table of the publication counts it."""
+
+    number: str
+    category: str
+    reported: str
+    grade: int
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that reconciliation computes from: read once."""
+
+    cases: tuple[Case, ...]
+    sets: Mapping[str, frozenset[str]]
+    gates: Mapping[int, tuple[int, int]]
+    adverse_events: tuple[AdverseEventCell, ...]
+    design: TwoStage | None = None
+    null: float | None = None
+    alternative: float | None = None
+    last_day: int = 103
+
+    def of(self, name: str) -> list[Case]:
+        """The members of an analysis set, or of a group."""
+        if name in self.sets:
+            return [case for case in self.cases if case.number in self.sets[name]]
+        return [case for case in self.cases if case.group == name]
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """One row: what is printed, what is computed, how, and why they differ where they do."""
+
+    id: str
+    quantity: str
+    published: str
+    computed: str
+    method: str
+    explanation: str = ""
+
+    @property
+    def agrees(self) -> bool:
+        return self.published == self.computed
+
+
+def reconcile(rows: Sequence[Mapping[str, Any]], facts: Facts) -> tuple[Reconciled, ...]:
+    """Every published row beside its computed number; KeyError names a method that does not exist."""
+    reconciled = []
+    for row in rows:
+        name = row["method"]
+        if name not in METHODS:
+            raise KeyError(f"{row['id']}: there is no method {name!r}; known are {', '.join(METHODS)}")
+        try:
+            computed = METHODS[name](facts, row.get("with", {}))
+        except ValueError as error:  # nobody in a set, no event: the row says so instead of a number
+            computed = f"not computable: {error}"
+        reconciled.append(
+            Reconciled(
+                id=row["id"],
+                quantity=row["quantity"],
+                published=str(row["published"]),
+                computed=computed,
+                method=row.get("how", name.replace("_", " ")),
+                explanation=row.get("explanation", ""),
+            )
+        )
+    return tuple(reconciled)
+
+
+def half_up(value: float, decimals: int = 0) -> str:
+    """Round half up on the decimal text, as tables are rounded by hand: 56.25 is 56.3.
+
+    >>> half_up(56.25, 1), half_up(80.392)
+    ('56.3', '80')
+    """
+    step = Decimal(1).scaleb(-decimals)
+    return str(Decimal(repr(float(value))).quantize(step, rounding=ROUND_HALF_UP))
+
+
+def two_digits(p: float) -> str:
+    """A p value with two significant digits, as the publication prints it.
+
+    >>> two_digits(0.000301), two_digits(0.1149)
+    ('0.00030', '0.11')
+    """
+    if p < 0.0001:
+        return "<0.0001"
+    digits = 2
+    while p < 10.0 ** (1 - digits):
+        digits += 1
+    return half_up(p, digits)
+
+
+def _size(facts: Facts, given: Mapping[str, Any]) -> str:
+    return str(len(facts.of(given["set"])))
+
+
+def _failures(facts: Facts, given: Mapping[str, Any]) -> str:
+    words = given["containing"].lower()
+    return str(sum(words in case.failure_reason.lower() for case in facts.cases if case.failure_reason))
+
+
+def _removed(facts: Facts, given: Mapping[str, Any]) -> str:
+    return str(sum(case.removed_by == given["rule"] for case in facts.cases))
+
+
+def _events_before(facts: Facts, given: Mapping[str, Any]) -> str:
+    """Members whose first competing event is of the kind and before the day."""
+    day = given["day"]
+    firsts = []
+    for case in facts.of(given["set"]):
+        early = {kind: at for kind, at in case.events.items() if kind in given["competing"] and at < day}
+        if early:
+            firsts.append(min(early, key=lambda kind: early[kind]))
+    return str(Counter(firsts)[given["kind"]])
+
+
+def _of_gate(facts: Facts, given: Mapping[str, Any]) -> str:
+    responders, evaluable = facts.gates.get(given["stage"], (0, 0))
+    return f"{responders} of {evaluable}"
+
+
+def _reached(facts: Facts, given: Mapping[str, Any]) -> str:
+    members = _where(facts.of(given["set"]), given)
+    return f"{sum(case.status == 'reached' for case in members)} of {len(members)}"
+
+
+def _met_rule(facts: Facts, given: Mapping[str, Any]) -> str:
+    """Who meets the measurements' rule, whatever else happened before."""
+    members = facts.of(given["set"])
+    return f"{sum(case.met_rule for case in members)} of {len(members)}"
+
+
+def _reached_interval(facts: Facts, given: Mapping[str, Any]) -> str:
+    members = facts.of(given["set"])
+    reached = sum(case.status == "reached" for case in members)
+    lower, upper = proportion_ci(reached, len(members), method=given.get("interval", "clopper_pearson"))
+    decimals = given.get("decimals", 1)
+    return f"{half_up(100 * lower, decimals)}-{half_up(100 * upper, decimals)}"
+
+
+def _competing_times(cases: Sequence[Case], last_day: int) -> tuple[list[float], list[int]]:
+    """Days and causes: 1 the endpoint, 2 a competing event, 0 neither by the last day or the last measurement."""
+    times: list[float] = []
+    causes: list[int] = []
+    for case in cases:
+        if case.status == "reached" and case.event_day is not None:
+            times.append(case.event_day)
+            causes.append(1)
+        elif case.status == "competing" and case.competing_day is not None:
+            times.append(case.competing_day)
+            causes.append(2)
+        else:
+            times.append(min(case.censored_day if case.censored_day is not None else last_day, last_day))
+            causes.append(0)
+    return times, causes
+
+
+def _incidence(facts: Facts, given: Mapping[str, Any]) -> str:
+    """Cumulative incidence of the endpoint at the last day: Aalen-Johansen, Gray's variance, log(-log F) limits."""
+    times, causes = _competing_times(_where(facts.of(given["set"]), given), facts.last_day)
+    at = cumulative_incidence(times, causes, conf="log-log").at(facts.last_day)
+    return _percent(float(at.estimate), float(at.lower), float(at.upper))
+
+
+def _one_minus_km(facts: Facts, given: Mapping[str, Any]) -> str:
+    """1 - Kaplan-Meier with the limits of the log scale: only where the set has no competing event by definition."""
+    times, causes = _competing_times(_where(facts.of(given["set"]), given), facts.last_day)
+    at = kaplan_meier(times, [int(cause == 1) for cause in causes], conf="log").at(facts.last_day)
+    return _percent(1 - float(at.estimate), 1 - float(at.upper), 1 - float(at.lower))
+
+
+def _gray(facts: Facts, given: Mapping[str, Any]) -> str:
+    times, causes, groups = [], [], []
+    for name in given["sets"]:
+        t, c = _competing_times(facts.of(name), facts.last_day)
+        times, causes, groups = times + t, causes + c, groups + [name] * len(t)
+    return two_digits(gray_test(times, causes, groups).p_value)
+
+
+def _median_day(facts: Facts, given: Mapping[str, Any]) -> str:
+    times, causes = _competing_times(facts.of(given["set"]), facts.last_day)
+    return half_up(kaplan_meier(times, [int(cause == 1) for cause in causes]).quantile(0.5).estimate)
+
+
+def _survival_times(cases: Sequence[Case], kinds: Sequence[str]) -> tuple[list[float], list[int]]:
+    times: list[float] = []
+    happened: list[int] = []
+    for case in cases:
+        days = [case.events[kind] for kind in kinds if kind in case.events]
+        if days:
+            times.append(min(days))
+            happened.append(1)
+        elif case.followed_to_day is not None:
+            times.append(case.followed_to_day)
+            happened.append(0)
+    return times, happened
+
+
+def _survival(facts: Facts, given: Mapping[str, Any]) -> str:
+    times, happened = _survival_times(_where(facts.of(given["set"]), given), given["kinds"])
+    at = kaplan_meier(times, happened, conf="log").at(given["years"] * 365.25)
+    return _percent(float(at.estimate), float(at.lower), float(at.upper))
+
+
+def _survival_p(facts: Facts, given: Mapping[str, Any]) -> str:
+    times, happened, groups = [], [], []
+    for name in given["sets"]:
+        t, h = _survival_times(_where(facts.of(name), given), given["kinds"])
+        times, happened, groups = times + t, happened + h, groups + [name] * len(t)
+    return two_digits(log_rank(times, happened, groups).p_value)
+
+
+def _with_event(facts: Facts, given: Mapping[str, Any]) -> str:
+    members = facts.of(given["set"])
+    return f"{sum(given['kind'] in case.events for case in members)} of {len(members)}"
+
+
+def _with_value(facts: Facts, given: Mapping[str, Any]) -> str:
+    members = facts.of(given["set"])
+    n = len(_where(members, given))
+    return f"{n} ({half_up(100 * n / len(members))}%)" if members else "0"
+
+
+def _value_p(facts: Facts, given: Mapping[str, Any]) -> str:
+    """Fisher's exact test of one item between two sets; answers that are not known are left out."""
+    item, unknown = given["item"], given.get("unknown", ["unknown", ""])
+    columns = [Counter(case.values.get(item, "") for case in facts.of(name)) for name in given["sets"]]
+    values = sorted({value for column in columns for value in column if value not in unknown})
+    return two_digits(fisher_exact([[column[value] for column in columns] for value in values]).p_value)
+
+
+def _dose(facts: Facts, given: Mapping[str, Any]) -> str:
+    """Median (quartiles, R's type 7) of the cumulative dose given, mg/kg."""
+    doses = [float(c.given_mg_per_kg) for c in _where(facts.of(given["set"]), given) if c.given_mg_per_kg is not None]
+    if not doses:
+        raise ValueError("no dose is recorded")
+    q1, median, q3 = np.quantile(doses, [0.25, 0.5, 0.75])
+    return f"{half_up(median, 1)} ({half_up(q1, 1)}-{half_up(q3, 1)})"
+
+
+def _dose_range(facts: Facts, given: Mapping[str, Any]) -> str:
+    doses = [float(c.given_mg_per_kg) for c in facts.of(given["set"]) if c.given_mg_per_kg is not None]
+    if not doses:
+        raise ValueError("no dose is recorded")
+    return f"{half_up(min(doses), 1)}-{half_up(max(doses), 1)}"
+
+
+def _outside_plan(facts: Facts, given: Mapping[str, Any]) -> str:
+    ratios = [case.given_over_planned for case in facts.of(given["set"]) if case.given_over_planned is not None]
+    return str(sum(not Decimal("0.90") <= ratio <= Decimal("1.10") for ratio in ratios))
+
+
+def _adverse_events(facts: Facts, given: Mapping[str, Any]) -> str:
+    """Events of grade 3, 4 and 5: of one reported term in one category, of a category, or of all."""
+    counted = Counter(
+        event.grade
+        for event in facts.adverse_events
+        if event.category == given.get("category", event.category)
+        and event.reported == given.get("reported", event.reported)
+    )
+    return "/".join(str(counted[grade]) for grade in (3, 4, 5))
+
+
+def _adverse_event_total(facts: Facts, given: Mapping[str, Any]) -> str:
+    grades = given.get("grades", [3, 4, 5])
+    category = given.get("category")
+    return str(
+        sum(event.grade in grades and event.category == (category or event.category) for event in facts.adverse_events)
+    )
+
+
+def _design(facts: Facts, given: Mapping[str, Any]) -> str:
+    """Early termination and rejection under the null, and rejection under the alternative, in percent."""
+    if facts.design is None or facts.null is None or facts.alternative is None:
+        return "no two-stage design"
+    null = operating_characteristics(facts.design, facts.null)
+    alternative = operating_characteristics(facts.design, facts.alternative)
+    return " / ".join(
+        half_up(100 * value, 1) + "%" for value in (null.rejection, alternative.rejection, null.early_termination)
+    )
+
+
+def _design_based(facts: Facts, given: Mapping[str, Any]) -> str:
+    if facts.design is None or facts.null is None or 1 not in facts.gates:
+        return "no two-stage design"
+    members = facts.of(given["set"])
+    reached = sum(case.status == "reached" for case in members)
+    found = inference(
+        facts.design, p0=facts.null, responses=reached, stage1_responses=facts.gates[1][0], n=len(members)
+    )
+    return f"{half_up(100 * found.umvue, 1)}% ({half_up(100 * found.lower, 1)}-{half_up(100 * found.upper, 1)})"
+
+
+def _where(cases: Sequence[Case], given: Mapping[str, Any]) -> list[Case]:
+    """Narrow by the values of items: ``{item: value}`` or ``{item: [values]}``."""
+    wanted: Mapping[str, Any] = given.get("where", {})
+    return [
+        case
+        for case in cases
+        if all(
+            case.values.get(item, "") in (value if isinstance(value, list) else [value])
+            for item, value in wanted.items()
+        )
+    ]
+
+
+def _percent(estimate: float, lower: float, upper: float) -> str:
+    return f"{half_up(100 * estimate)}% ({half_up(100 * lower)}-{half_up(100 * upper)})"
+
+
+METHODS: Mapping[str, Callable[[Facts, Mapping[str, Any]], str]] = {
+    "size": _size,
+    "screening_failures": _failures,
+    "removed": _removed,
+    "events_before": _events_before,
+    "gate": _of_gate,
+    "reached": _reached,
+    "met_rule": _met_rule,
+    "reached_interval": _reached_interval,
+    "incidence": _incidence,
+    "one_minus_kaplan_meier": _one_minus_km,
+    "gray_test": _gray,
+    "median_day": _median_day,
+    "survival": _survival,
+    "survival_p": _survival_p,
+    "with_event": _with_event,
+    "with_value": _with_value,
+    "value_p": _value_p,
+    "dose": _dose,
+    "dose_range": _dose_range,
+    "outside_plan": _outside_plan,
+    "adverse_events": _adverse_events,
+    "adverse_event_total": _adverse_event_total,
+    "design": _design,
+    "design_based": _design_based,
+}
