@@ -1,8 +1,8 @@
 """Every address of Canopy.
 
-Pages and data of a trial live under ``t/<trial>/`` (pages) and ``api/v1/trials/<trial>/`` (API): the trial in the address
-decides which membership acts (``config.middleware``). Each app names its pages in ``urls.urlpatterns`` and its API in
-``urls.api_urlpatterns``.
+Pages and data of a trial live under ``t/<trial>/`` (pages) and ``api/v1/trials/<trial>/`` (API): the trial in the
+address decides which membership acts (``config.middleware``). Each app names its pages in ``urls.urlpatterns`` and
+its API in ``urls.api_urlpatterns``.
 """
 
 from importlib import import_module
