@@ -156,12 +156,13 @@ def _read(
                 for name in given
             )
         )
+    asks_others = any(item.visible_when is not None for item in form.items)
     return read_form(
         participant.protocol,
         form,
         answers,
         stored=stored,
-        others=selectors.values_beside(participant, form.id, entry.pk if entry else None),
+        others=selectors.values_beside(participant, form.id, entry.pk if entry else None) if asks_others else {},
         moment=selectors.moment_for(participant, visit),
         units_chosen=units,
     )
