@@ -8,12 +8,22 @@ import zipfile
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.utils import timezone
 from openpyxl import load_workbook
 from openpyxl.utils.exceptions import InvalidFileException
 
+from adverse_events.domain.reporting import (
+    FIELD_WORDS,
+    OUTCOME_WORDS,
+    RELATIONS,
+    SERIOUS_CRITERIA,
+    Report,
+    category_words,
+)
+from adverse_events.models import AdverseEvent
 from trials.domain.partial_dates import DateEntryError, PartialDate, enter_date
 from trials.domain.schedule import study_day
 from trials.models import Participant
@@ -92,3 +102,46 @@ def shown_date(participant: Participant, partial: PartialDate) -> str:
     if partial.exact is None or anchor is None:
         return partial.display()
     return f"{partial.display()}, day {study_day(partial.exact, anchor, participant.protocol.anchor.first_day)}"
+
+
+def value_words(participant: Participant, name: str, value: Any) -> str:
+    """A stored value of an event in the words of its page."""
+    if name in ("started", "ended"):
+        return shown_date(participant, PartialDate.from_iso(value)) if value else ""
+    if name == "is_serious":
+        return "not known" if value is None else "yes" if value else "no"
+    if name == "serious_criteria":
+        return ", ".join(SERIOUS_CRITERIA.get(one, one) for one in value or ())
+    if name == "relations":
+        return ", ".join(
+            f"{product.replace('_', ' ')}: {RELATIONS.get(one, one)}" for product, one in (value or {}).items()
+        )
+    if name == "outcome":
+        return OUTCOME_WORDS.get(value, value)
+    if name == "category":
+        return category_words(participant.protocol.adverse_events, value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
+
+
+def facts_of(event: AdverseEvent) -> list[tuple[str, str]]:
+    """Everything that is recorded of an event, in words; what does not apply is left out."""
+    shown = [
+        (words, value_words(event.participant, name, getattr(event, name)))
+        for name, words in FIELD_WORDS.items()
+        if name != "is_void"
+    ]
+    always = {FIELD_WORDS["ended"], FIELD_WORDS["is_serious"]}
+    return [(words, value) for words, value in shown if value or words in always]
+
+
+def differences_of(typed: Report, event: AdverseEvent) -> list[tuple[str, str, str]]:
+    """Field, what was typed, what stands now: where the two differ."""
+    mine = {**vars(typed), "serious_criteria": list(typed.serious_criteria), "relations": dict(typed.relations)}
+    person = event.participant
+    return [
+        (words, value_words(person, name, mine[name]), value_words(person, name, getattr(event, name)))
+        for name, words in FIELD_WORDS.items()
+        if name in mine and mine[name] != getattr(event, name)
+    ]

@@ -7,6 +7,7 @@ from typing import Self
 from django.db import models
 from django.db.models import Q
 
+from adverse_events.domain.reporting import OUTCOME_WORDS
 from trials.models import Membership, Participant
 
 
@@ -26,7 +27,7 @@ class TermWording(models.Model):
         return f"{self.dictionary}: {self.term}"
 
 
-class OfParticipantQuerySet(models.QuerySet):  # type: ignore[type-arg]
+class OfParticipantQuerySet(models.QuerySet["AdverseEvent"]):
     def visible_to(self, membership: Membership) -> Self:
         own = self.filter(participant__trial_id=membership.trial_id)
         return own if membership.site_id is None else own.filter(participant__site_id=membership.site_id)
@@ -53,14 +54,7 @@ class AdverseEvent(models.Model):
     relations = models.JSONField(default=dict, blank=True, help_text="product → related, not related, not known")
     outcome = models.CharField(
         max_length=20,
-        choices=[
-            ("recovered", "recovered"),
-            ("recovering", "recovering"),
-            ("not_recovered", "not recovered"),
-            ("sequelae", "recovered with sequelae"),
-            ("fatal", "fatal"),
-            ("unknown", "not known"),
-        ],
+        choices=list(OUTCOME_WORDS.items()),
     )
     organism = models.TextField(blank=True)
     suspect_product = models.TextField(blank=True)

@@ -13,7 +13,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from adverse_events.domain.dictionary import Dictionary, Term, parse_terms
-from adverse_events.domain.reporting import GradeChoice, grade_choices, row_label
+from adverse_events.domain.reporting import FIELD_WORDS, GradeChoice, grade_choices, row_label
 from adverse_events.domain.tables import CountedEvent, EventTable, event_table
 from adverse_events.models import AdverseEvent, TermWording
 from audit.models import FieldChange
@@ -114,29 +114,9 @@ class Change:
     role: str
     source: str
     reason: str
-    field: str
+    name: str
     old: Any
     new: Any
-
-
-#: Field of an event -> the words it has on a page.
-FIELD_WORDS = {
-    "verbatim": "Event as reported",
-    "term": "Term",
-    "other_specify": "What happened",
-    "category": "Report heading",
-    "grade": "Grade",
-    "started": "Start",
-    "ended": "End",
-    "is_ongoing": "Goes on",
-    "is_serious": "Serious",
-    "serious_criteria": "Criteria of seriousness",
-    "relations": "Relation",
-    "outcome": "Outcome",
-    "organism": "Organism",
-    "suspect_product": "Suspect product",
-    "is_void": "Recorded in error",
-}
 
 
 def history(event: AdverseEvent) -> list[Change]:
@@ -151,7 +131,7 @@ def history(event: AdverseEvent) -> list[Change]:
             one.role,
             one.source,
             one.reason,
-            FIELD_WORDS[one.field],
+            one.field,
             one.old_value,
             one.new_value,
         )
@@ -197,11 +177,6 @@ def worst_of_each(rows: QuerySet[AdverseEvent]) -> QuerySet[AdverseEvent]:
     """One event a participant: the worst, of equals the first."""
     worst = rows.order_by("participant_id", "-grade", "started", "number").distinct("participant_id")
     return rows.filter(pk__in=worst.values("pk"))
-
-
-def category_words(policy: AdverseEvents, category: str) -> str:
-    """The heading of a report category; a class without one is its own heading."""
-    return next((one.label for one in policy.categories if one.id == category), category)
 
 
 def categories_of(membership: Membership) -> list[tuple[str, str]]:

@@ -77,6 +77,11 @@ class Term:
         """Whether it is a class's "Other, specify", which needs the words of what happened."""
         return self.name.endswith("Other, specify")
 
+    @property
+    def grades_listed(self) -> str:
+        """The grades there are: ``3, 4, 5``."""
+        return _listed(self.grades)
+
 
 @dataclass(frozen=True)
 class Dictionary:
@@ -112,7 +117,7 @@ class Dictionary:
             if rank is not None:
                 hits.append((int(term.is_other and "other" not in words), rank, len(text), text, term))
         synonyms = [_SYNONYMS[key] for key in sorted(_SYNONYMS) if key.startswith(whole)]
-        meant = [term for name in synonyms if (term := self.find(name)) is not None]
+        meant = [known for name in synonyms if (known := self.find(name)) is not None]
         ordered = [*meant, *(hit[-1] for hit in sorted(hits, key=lambda hit: hit[:4]))]
         return tuple(dict.fromkeys(ordered))[:limit]
 

@@ -19,7 +19,15 @@ SERIOUS_CRITERIA = {
     "congenital_anomaly": "is a congenital anomaly",
     "medically_important": "is medically important",
 }
-OUTCOMES = ("recovered", "recovering", "not_recovered", "sequelae", "fatal", "unknown")
+OUTCOME_WORDS = {
+    "recovered": "recovered",
+    "recovering": "recovering",
+    "not_recovered": "not recovered",
+    "sequelae": "recovered with sequelae",
+    "fatal": "fatal",
+    "unknown": "not known",
+}
+OUTCOMES = tuple(OUTCOME_WORDS)
 RELATIONS = {
     "definite": "definite",
     "probable": "probable",
@@ -27,6 +35,25 @@ RELATIONS = {
     "unlikely": "unlikely",
     "not_related": "not related",
     "unknown": "not known",
+}
+
+#: Field of an event -> the words it has on a page.
+FIELD_WORDS = {
+    "verbatim": "Event as reported",
+    "term": "Term",
+    "other_specify": "What happened",
+    "category": "Report heading",
+    "grade": "Grade",
+    "started": "Start",
+    "ended": "End",
+    "is_ongoing": "Goes on",
+    "is_serious": "Serious",
+    "serious_criteria": "Criteria of seriousness",
+    "relations": "Relation",
+    "outcome": "Outcome",
+    "organism": "Organism",
+    "suspect_product": "Suspect product",
+    "is_void": "Recorded in error",
 }
 
 
@@ -197,3 +224,8 @@ def row_label(policy: AdverseEvents, *, verbatim: str, term: str, other_specify:
         if reported.term == term and normalised(reported.reported) == normalised(verbatim):
             return reported.reported
     return other_specify.strip() or term
+
+
+def category_words(policy: AdverseEvents, category: str) -> str:
+    """The heading of a report category; a class without one is its own heading."""
+    return next((one.label for one in policy.categories if one.id == category), category)

@@ -1,0 +1,1 @@
+"""The pages of adverse events: find, call once, answer."""
