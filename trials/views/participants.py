@@ -34,6 +34,7 @@ from trials.permissions import (
 from trials.views.pages import TrialRequest, form_page
 
 PAGE_LENGTH = 50
+WORKLIST_LENGTH = 8
 ORDERS = {
     "code": ("code",),
     "site": ("site__code", "code"),
@@ -124,12 +125,19 @@ def worklist(request: TrialRequest, trial: str) -> HttpResponse:
     membership: Membership = request.membership
     due = list(selectors.due_visits(membership, today)) if membership.may(Permission.RECORD_OBSERVATION) else []
     standing = [(visit, selectors.window_status(visit, today)) for visit in due]
+    overdue = [visit for visit, window in standing if window is WindowStatus.OVERDUE]
+    within = [visit for visit, window in standing if window is WindowStatus.OPEN]
+    # On the home page the first ones; the heading counts them all, and its list is one press away.
+    most = WORKLIST_LENGTH if request.headers.get("HX-Request") else None
     return render(
         request,
         "trials/worklist.html",
         {
-            "overdue": [visit for visit, window in standing if window is WindowStatus.OVERDUE],
-            "open": [visit for visit, window in standing if window is WindowStatus.OPEN],
+            "overdue": overdue,
+            "open": within,
+            "overdue_shown": overdue[:most],
+            "open_shown": within[:most],
+            "shortened": most is not None and max(len(overdue), len(within)) > most,
         },
     )
 
@@ -193,9 +201,7 @@ def participant(request: TrialRequest, trial: str, participant: int) -> HttpResp
             "anchor_label": person.protocol.anchor.label or person.protocol.anchor.event,
             "anchors": person.anchors.order_by("-revision"),
             "lines": lines,
-            "next_visit": next(
-                (line.visit for line in lines if line.visit.status == "planned" and line.visit.planned_date), None
-            ),
+            "next_visit": next((line.visit for line in lines if line.visit.status == "planned"), None),
             "consents": person.consents.order_by("signed_on", "pk"),
             "assessment": selectors.latest_assessment(person),
             "deviations": person.deviations.order_by("is_void", "pk"),
