@@ -310,4 +310,5 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {}
 
 AUDIT_ANCHOR_FILE = Path(env.str("AUDIT_ANCHOR_FILE", str(RUN_DIR / "audit-anchors.jsonl")))
 CELERY_BEAT_SCHEDULE["anchor the audit trail"] = {"task": "audit.tasks.anchor_heads", "schedule": 60.0}
+CELERY_BEAT_SCHEDULE["compute the doses that were missed"] = {"task": "dosing.tasks.sweep", "schedule": 60.0}
 CELERY_BEAT_SCHEDULE["adjudicate what was missed"] = {"task": "analysis.tasks.sweep", "schedule": 60.0}

@@ -14,7 +14,7 @@ from dosing.domain.states import TableStatus
 from trials.models import Membership, Participant, ProtocolVersion, Trial
 
 
-class OfParticipantQuerySet(models.QuerySet):  # type: ignore[type-arg]
+class OfParticipantQuerySet(models.QuerySet):
     def visible_to(self, membership: Membership) -> Self:
         own = self.filter(participant__trial_id=membership.trial_id)
         return own if membership.site_id is None else own.filter(participant__site_id=membership.site_id)
@@ -93,7 +93,10 @@ class DoseWorksheet(models.Model):
     input_sha256 = models.CharField(max_length=64)
     total_mg_per_kg = models.DecimalField(max_digits=8, decimal_places=4, null=True)
     planned_mg = models.DecimalField(
-        max_digits=12, decimal_places=6, null=True, help_text="weight times mg/kg, before rounding: what is compared with"
+        max_digits=12,
+        decimal_places=6,
+        null=True,
+        help_text="weight times mg/kg, before rounding",
     )
     total_mg = models.DecimalField(
         max_digits=10, decimal_places=4, null=True, help_text="rounded plan, sum of the days"
