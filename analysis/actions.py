@@ -7,7 +7,9 @@ from dataclasses import asdict
 from datetime import date
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from analysis import datasets, selectors
@@ -16,22 +18,29 @@ from analysis.domain.endpoint_methods import COMPUTED
 from analysis.domain.fingerprints import fingerprint, plain
 from analysis.domain.gates import GateEvent, GateState
 from analysis.models import Adjudication, AdjudicationNeed, Gate
-from analysis.permissions import check_can_decide, check_can_renew_proposal, check_can_sign_safety_review
+from analysis.permissions import (
+    check_can_decide,
+    check_can_renew_proposal,
+    check_can_sign_safety_review,
+    check_is_the_snapshot,
+)
 from audit import context
 from audit.context import Source
 from trials import actions as trials
 from trials.domain.definition import EndpointSpec, GroupKind
-from trials.models import Membership, Participant, ProtocolVersion, Trial
+from trials.models import Membership, Participant, ProtocolVersion, Replacement, Trial
 
 # How many participants one transaction adjudicates: long enough to be fast, short enough to give way to people.
 BATCH = 500
+#: The decisions after which the next stage is counted.
+GOING_ON = ("continue", "modify")
 
 
 def need_adjudication(*, participants: Iterable[int]) -> None:
     """Note, in the transaction that changed their data, that the endpoints of ``participants`` are to be decided again.
 
     Writing over an existing note is on purpose: it makes an adjudication under way wait for this transaction, or this
-    one for it, so that no change falls between.
+    one for it, so that no change falls between. The note of somebody in screening waits for their enrolment.
     """
     now = timezone.now()
     AdjudicationNeed.objects.bulk_create(
@@ -42,45 +51,48 @@ def need_adjudication(*, participants: Iterable[int]) -> None:
     )
 
 
-def adjudicate(*, participants: Collection[int], as_of: date) -> int:
+def adjudicate(*, participants: Collection[int], as_of: date | None = None) -> int:
     """Decide the endpoints of ``participants`` on the data of now; return how many results are new.
 
-    A result that says the same on the same inputs is not written again.
+    The days that have passed are counted until ``as_of``, or (None) until today at each participant's site. A result
+    that says the same on the same inputs is not written again.
     """
     ordered = sorted(set(participants))
     return sum(_adjudicate_batch(ordered[at : at + BATCH], as_of) for at in range(0, len(ordered), BATCH))
 
 
 @transaction.atomic
-def _adjudicate_batch(participants: list[int], as_of: date) -> int:
-    # The lock keeps a second run of the same task out; the note is taken away before anything is read, so that what is
-    # recorded from now on leaves a new one.
+def _adjudicate_batch(participants: list[int], as_of: date | None) -> int:
+    # The lock keeps a second run of the same task out; the notes are taken away before anything is read, so that what
+    # is recorded from now on leaves a new one. Both in the order of the ids, as every writer of them does. Who is not
+    # enrolled is left alone, note and all: enrolment locks its places before its participant, this the other way round.
     locked = list(
-        Participant.objects.filter(pk__in=participants)
+        Participant.objects.filter(Q(enrolment__isnull=False) | Q(is_external=True), pk__in=participants)
         .order_by("pk")
-        .select_for_update(no_key=True)
-        .select_related("trial", "protocol_version")
+        .select_for_update(no_key=True, of=("self",))
     )
-    AdjudicationNeed.objects.filter(participant__in=participants).delete()
+    ids = [participant.pk for participant in locked]
+    notes = AdjudicationNeed.objects.filter(participant__in=ids)
+    list(notes.order_by("participant_id").select_for_update())
+    notes.delete()
     versions: dict[int, list[Participant]] = {}
     for participant in locked:
         versions.setdefault(participant.protocol_version_id, []).append(participant)
+    known = ProtocolVersion.objects.select_related("trial").in_bulk(versions)
     with context.context(by=None, reason="endpoint adjudication", source=Source.CALCULATION):
-        return sum(_adjudicate_version(people, as_of) for people in versions.values())
+        return sum(_adjudicate_version(known[pk], people, as_of) for pk, people in sorted(versions.items()))
 
 
-def _adjudicate_version(people: list[Participant], as_of: date) -> int:
-    version = people[0].protocol_version
-    trial = people[0].trial
-    written = 0
-    for endpoint in version.protocol.endpoints:
-        if endpoint.method in COMPUTED:
-            written += _adjudicate_endpoint(trial, version, endpoint, people, as_of)
-    return written
+def _adjudicate_version(version: ProtocolVersion, people: list[Participant], as_of: date | None) -> int:
+    return sum(
+        _adjudicate_endpoint(version, endpoint, people, as_of)
+        for endpoint in version.protocol.endpoints
+        if endpoint.method in COMPUTED
+    )
 
 
 def _adjudicate_endpoint(
-    trial: Trial, version: ProtocolVersion, endpoint: EndpointSpec, people: list[Participant], as_of: date
+    version: ProtocolVersion, endpoint: EndpointSpec, people: list[Participant], as_of: date | None
 ) -> int:
     rule = consecutive_threshold.Rule.from_parameters(endpoint.parameters)
     first_day = version.protocol.anchor.first_day
@@ -90,13 +102,12 @@ def _adjudicate_endpoint(
         for row in Adjudication.objects.current().filter(endpoint=endpoint.id, participant__in=ids)
     }
     fresh: list[Adjudication] = []
-    for inputs in datasets.endpoint_inputs(trial, endpoint, first_day, ids):
-        as_of_day = (as_of - inputs.anchor_day).days + first_day if inputs.anchor_day else None
+    for inputs in datasets.endpoint_inputs(version.trial, endpoint, first_day, ids, as_of=as_of):
         outcome = consecutive_threshold.adjudicate(
             rule,
             inputs.measurements,
             inputs.competing,
-            as_of_day=as_of_day,
+            as_of_day=inputs.as_of_day,
             last_contact_day=inputs.last_contact_day,
             removed=inputs.removed,
         )
@@ -110,6 +121,8 @@ def _adjudicate_endpoint(
             is_evaluable=outcome.evaluable,
             evidence={
                 "sentence": outcome.sentence,
+                "evaluability": outcome.evaluability.sentence,
+                "not_evaluable_for": outcome.evaluability.cause,
                 "rows": [m.row for m in outcome.evidence],
                 "days": [m.day for m in outcome.evidence],
                 "competing_day": outcome.competing_day,
@@ -147,13 +160,16 @@ def _replace_who_cannot_be_evaluated(
     """Open a place for each participant of the trial's own groups who cannot be evaluated; close it if they can."""
     own = {group.id for group in version.protocol.groups if group.kind is not GroupKind.EXTERNAL}
     by_id = {participant.pk: participant for participant in people if participant.group in own}
+    replaced = set(
+        Replacement.objects.filter(participant__in=by_id, is_open=True).values_list("participant_id", flat=True)
+    )
     for row in fresh:
         participant = by_id.get(row.participant_id)
         if participant is None:
             continue
-        if row.is_evaluable is False:
-            trials.open_replacement(participant=participant, reason=row.evidence["sentence"], by=None)
-        else:
+        if row.is_evaluable is False and participant.pk not in replaced:
+            trials.open_replacement(participant=participant, reason=row.evidence["evaluability"], by=None)
+        elif row.is_evaluable is not False and participant.pk in replaced:
             trials.close_replacement(participant=participant, by=None)
 
 
@@ -164,15 +180,16 @@ def refresh_gates(*, trial: Trial) -> list[Gate]:
     design = version.protocol.design
     if design.method not in gates.GATED_DESIGNS:
         return []
-    proposed = []
     for number in range(1, len(design.stages) + 1):
         Gate.objects.get_or_create(
             trial=trial, stage=number, defaults={"state": GateState.WAITING, "protocol_version": version}
         )
+    proposed = []
     before: Gate | None = None
     with context.context(by=None, reason="stage gate", source=Source.CALCULATION):
-        for gate in Gate.objects.filter(trial=trial).order_by("stage").select_for_update():
-            if gate.state == GateState.WAITING and (before is None or before.decision in ("continue", "modify")):
+        gates_in_order = Gate.objects.filter(trial=trial).order_by("stage").select_for_update(of=("self",))
+        for gate in gates_in_order.select_related("trial", "protocol_version__trial"):
+            if gate.state == GateState.WAITING and (before is None or before.decision in GOING_ON):
                 count = selectors.count_of(gate)
                 if count.is_complete:
                     _propose(gate, count)
@@ -202,44 +219,75 @@ def _propose(gate: Gate, count: gates.Count) -> None:
 
 @transaction.atomic
 def renew_proposal(*, gate: Gate, reason: str, by: Membership) -> Gate:
-    """Set a proposal back to waiting, so that the next look takes a new snapshot. The old one stays in the trail."""
+    """Let the next look take a new snapshot; it is taken at once where the stage is still complete.
+
+    What was proposed, and a safety review signed on it, stay in the audit trail.
+    """
     check_can_renew_proposal(by, gate)
-    gate = Gate.objects.select_for_update().get(pk=gate.pk)
+    gate = _locked(gate)
     check_can_renew_proposal(by, gate)
-    with context.context(by=by, reason=reason):
+    with context.context(by=by, reason=_given(reason)):
         gate.state = gates.after(GateState(gate.state), GateEvent.RENEW)
         gate.snapshot, gate.snapshot_sha256 = {}, ""
         gate.responders = gate.evaluable = gate.boundary = gate.proposed_at = None
-        gate.proposal = ""
+        gate.proposal = gate.method_version = gate.code_version = ""
+        gate.safety_review, gate.safety_reviewed_by, gate.safety_reviewed_at = "", None, None
         gate.save()
     refresh_gates(trial=gate.trial)
-    return Gate.objects.get(pk=gate.pk)
+    return _locked(gate)
 
 
 @transaction.atomic
-def sign_safety_review(*, gate: Gate, review: str, by: Membership) -> Gate:
-    """Record a safety review of the trial at this gate."""
+def sign_safety_review(*, gate: Gate, review: str, by: Membership, seen: str = "") -> Gate:
+    """Record a safety review of the data that the gate's snapshot rests on.
+
+    ``seen`` is the hash of the snapshot that was read; a newer one is refused.
+    """
     check_can_sign_safety_review(by, gate)
-    gate = Gate.objects.select_for_update().get(pk=gate.pk)
+    if not review.strip():
+        raise ValidationError({"review": "Write what was reviewed and what follows from it."})
+    gate = _locked(gate)
     check_can_sign_safety_review(by, gate)
+    check_is_the_snapshot(gate, seen)
     with context.context(by=by, reason="safety review"):
-        gate.safety_review, gate.safety_reviewed_by, gate.safety_reviewed_at = review, by, timezone.now()
+        gate.safety_review, gate.safety_reviewed_by, gate.safety_reviewed_at = review.strip(), by, timezone.now()
         gate.save()
     return gate
 
 
 @transaction.atomic
-def decide_gate(*, gate: Gate, decision: str, reason: str, by: Membership) -> Gate:
-    """Record what the investigator decided of a proposed gate. Nothing changes it afterwards."""
+def decide_gate(*, gate: Gate, decision: str, reason: str, by: Membership, seen: str = "") -> Gate:
+    """Record what the investigator decided of a proposed gate. Nothing changes it afterwards.
+
+    ``seen`` is the hash of the snapshot that was read; a newer one is refused.
+    """
     check_can_decide(by, gate)
-    gate = Gate.objects.select_for_update().get(pk=gate.pk)
+    gate = _locked(gate)
     check_can_decide(by, gate)
-    with context.context(by=by, reason=reason):
+    check_is_the_snapshot(gate, seen)
+    possible = gates.decisions(gate.stage, len(gate.protocol_version.protocol.design.stages))
+    if decision not in possible:
+        raise ValidationError({"decision": f"Choose one of: {', '.join(possible)}."})
+    with context.context(by=by, reason=_given(reason)):
         gate.state = gates.after(GateState(gate.state), GateEvent.DECIDE)
-        gate.decision, gate.decided_by, gate.decided_at, gate.decision_reason = decision, by, timezone.now(), reason
+        gate.decision, gate.decided_by, gate.decided_at = decision, by, timezone.now()
+        gate.decision_reason = reason.strip()
         gate.save()
         if decision == "stop":
-            trials.hold_enrolment(trial=gate.trial, because=f"Stage {gate.stage} was stopped: {reason}", by=by)
+            trials.hold_enrolment(trial=gate.trial, because=f"Stage {gate.stage} was stopped: {reason.strip()}", by=by)
         elif selectors.has_next_stage(gate):
             trials.open_stage(trial=gate.trial, stage=gate.stage + 1, by=by)
     return gate
+
+
+def _locked(gate: Gate) -> Gate:
+    found: Gate = (
+        Gate.objects.select_for_update(of=("self",)).select_related("trial", "protocol_version__trial").get(pk=gate.pk)
+    )
+    return found
+
+
+def _given(reason: str) -> str:
+    if not reason.strip():
+        raise ValidationError({"reason": "Give the reason; it stands in the audit trail."})
+    return reason.strip()

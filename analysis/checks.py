@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import DatabaseError, connections
@@ -26,7 +27,7 @@ def consecutive_threshold_example(endpoint: EndpointSpec, example: Mapping[str, 
 
 
 @register(Tags.database)
-def definitions_can_be_analysed(databases: list[str] | None = None, **kwargs: object) -> list[CheckMessage]:
+def definitions_can_be_analysed(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """An active definition with an endpoint method that this version of Canopy does not have stops the start."""
     messages: list[CheckMessage] = []
     for alias in databases or []:
@@ -40,7 +41,7 @@ def definitions_can_be_analysed(databases: list[str] | None = None, **kwargs: ob
             messages += [
                 Error(
                     f"{version}: endpoint {endpoint.id} names the method {endpoint.method!r}, which is not known.",
-                    hint=f"Known methods: {', '.join(ENDPOINT_METHODS)}. Run the version of Canopy it was published with.",
+                    hint=f"Known: {', '.join(ENDPOINT_METHODS)}. Run the version of Canopy it was published with.",
                     id="analysis.E001",
                 )
                 for endpoint in version.protocol.endpoints

@@ -1,38 +1,45 @@
-"""What the endpoints and sets are computed from: plain rows in bulk, one query a subject, never one a participant."""
+"""What endpoints, sets and figures are computed from: plain rows in bulk, one query a subject, never one a person."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.utils import timezone
 
 from analysis.domain.analysis_sets import Person
 from analysis.domain.consecutive_threshold import CompetingEvent, Measurement
 from analysis.models import Adjudication
 from casebook import selectors as casebook
 from casebook.domain.clinical_events import EventKind
-from trials.domain.definition import EndpointSpec
+from trials.domain.definition import CheckBy, EndpointSpec
 from trials.domain.partial_dates import PartialDate
+from trials.domain.schedule import date_of_day, study_day
 from trials.models import Anchor, Deviation, Participant, Trial
 
 
 @dataclass(frozen=True)
 class EndpointInputs:
-    """Everything one participant's endpoint is decided on. Days count from the anchor; it is None while unknown."""
+    """Everything one participant's endpoint is decided on. Days count from the anchor; it is None while unknown.
+
+    ``as_of_day`` is the study day on which the question is asked; it is no part of what is hashed.
+    """
 
     participant: int
-    protocol_version: int
     anchor_day: date | None
+    as_of_day: int | None
     removed: bool | None
     measurements: tuple[Measurement, ...] = ()
     competing: tuple[CompetingEvent, ...] = ()
     last_contact_day: int | None = None
 
     def as_plain(self) -> dict[str, object]:
-        """The inputs as they are hashed and kept beside the result."""
+        """The inputs as they are hashed."""
         return {
             "anchor": self.anchor_day,
             "removed": self.removed,
@@ -43,71 +50,95 @@ class EndpointInputs:
 
 
 def endpoint_inputs(
-    trial: Trial, endpoint: EndpointSpec, first_day: int, participants: Collection[int]
+    trial: Trial,
+    endpoint: EndpointSpec,
+    first_day: int,
+    participants: Collection[int],
+    *,
+    as_of: date | None = None,
 ) -> Iterator[EndpointInputs]:
-    """The inputs of ``endpoint`` for each of ``participants``, in the order of their ids."""
+    """The inputs of ``endpoint`` for each of ``participants``, in the order of their ids.
+
+    The question is asked on the day ``as_of``, or (None) today, which is not the same day at every site.
+    """
     series: dict[int, list[casebook.LabPoint]] = defaultdict(list)
     for point in casebook.lab_series(trial, endpoint.item, participants=participants):
         series[point.participant_id].append(point)
     happened: dict[int, list[casebook.EventPoint]] = defaultdict(list)
-    for event in casebook.events_of_trial(trial, participants=participants):
+    kinds = {*endpoint.competing, EventKind.LAST_CONTACT}
+    for event in casebook.events_of_trial(trial, participants=participants, kinds=kinds):
         happened[event.participant_id].append(event)
-    removed = removals(participants)
-    people = _with_anchor().filter(pk__in=participants).order_by("pk").values_list("pk", "protocol_version_id", "day_0")
-    for participant, version, day_0 in people:
+    removed = removals(trial, participants)
+    now = timezone.now()
+    people = with_anchor().filter(pk__in=participants).order_by("pk")
+    for participant, zone, day_0 in people.values_list("pk", "site__time_zone", "day_0"):
         if day_0 is None:
-            yield EndpointInputs(participant, version, None, removed.get(participant, False))
+            yield EndpointInputs(participant, None, None, removed.get(participant, False))
             continue
 
         def day(of: date, day_0: date = day_0) -> int:
-            return (of - day_0).days + first_day
+            return study_day(of, day_0, first_day)
 
-        contacts = [
-            day(PartialDate.from_iso(e.occurred).latest)
-            for e in happened[participant]
-            if e.kind == EventKind.LAST_CONTACT
-        ]
+        def days(event: casebook.EventPoint, day_0: date = day_0) -> tuple[int, int]:
+            occurred = PartialDate.from_iso(event.occurred)
+            return study_day(occurred.earliest, day_0, first_day), study_day(occurred.latest, day_0, first_day)
+
+        own = happened[participant]
         yield EndpointInputs(
             participant,
-            version,
             day_0,
+            day(as_of or today_at(zone, now)),
             removed.get(participant, False),
             tuple(
                 Measurement(day(p.sampled_on), p.value, p.qualifier, p.result_id)
                 for p in sorted(series[participant], key=lambda p: (p.sampled_at, p.result_id))
             ),
-            tuple(
-                CompetingEvent(
-                    str(e.kind),
-                    day(PartialDate.from_iso(e.occurred).earliest),
-                    day(PartialDate.from_iso(e.occurred).latest),
-                    e.event_id,
-                )
-                for e in happened[participant]
-                if e.kind in endpoint.competing
-            ),
-            max(contacts, default=None),
+            tuple(CompetingEvent(e.kind, *days(e), e.event_id) for e in own if e.kind in endpoint.competing),
+            max((days(e)[1] for e in own if e.kind == EventKind.LAST_CONTACT), default=None),
         )
 
 
-def removals(participants: Collection[int]) -> Mapping[int, bool | None]:
+def today_at(zone: str, now: datetime) -> date:
+    """The calendar date at a site: a sample of this morning in Shanghai may be of tomorrow in UTC."""
+    return now.astimezone(ZoneInfo(zone)).date()
+
+
+def removals(trial: Trial, participants: Collection[int]) -> Mapping[int, bool | None]:
     """Who a major deviation removed from the efficacy sets: yes, or (None) where a human's answer is awaited."""
+    needs_human = {rule.id: rule.check is not CheckBy.AUTO for rule in trial.protocol.eligibility.removal}
     found: dict[int, bool | None] = {}
-    deviations = Deviation.objects.filter(
-        participant__in=participants, removes_from_efficacy=True, is_void=False
-    ).values_list("participant_id", "is_confirmed")
-    for participant, is_confirmed in deviations:
-        if is_confirmed:
+    for participant, rule, is_confirmed in _removing(participants):
+        if is_confirmed or (is_confirmed is None and not needs_human.get(rule, True)):
             found[participant] = True
-        elif is_confirmed is None and not found.get(participant):
-            found[participant] = None
+        elif is_confirmed is None:
+            found.setdefault(participant, None)
     return found
 
 
-def persons(trial: Trial, endpoint: str, *, site: int | None = None) -> list[Person]:
-    """Every participant of the trial (at ``site``, if given) as the analysis sets ask of them."""
+def removal_rules(participants: Collection[int]) -> Mapping[int, str]:
+    """The rule that removed each participant (the first by its id), "" for one described in words only."""
+    rules: dict[int, str] = {}
+    for participant, rule, is_confirmed in _removing(participants):
+        if is_confirmed is not False:
+            rules.setdefault(participant, rule)
+    return rules
+
+
+def _removing(participants: Collection[int]) -> QuerySet[Deviation, tuple[int, str, bool | None]]:
+    return (
+        Deviation.objects.filter(participant__in=participants, removes_from_efficacy=True, is_void=False)
+        .order_by("rule", "pk")
+        .values_list("participant_id", "rule", "is_confirmed")
+    )
+
+
+def persons(trial: Trial, endpoint: str, *, site: int | None = None, items: Collection[str] = ()) -> list[Person]:
+    """Every participant of the trial (at ``site``, if given) as the analysis sets ask of them.
+
+    ``items`` are the addresses whose values the sets of method ``with_value`` read; they are filled in.
+    """
     kinds = {group.id: group.kind for group in trial.protocol.groups}
-    people = _with_anchor().filter(trial=trial)
+    people = with_anchor().filter(trial=trial).order_by("pk")
     if site is not None:
         people = people.filter(site_id=site)
     rows = list(
@@ -117,27 +148,78 @@ def persons(trial: Trial, endpoint: str, *, site: int | None = None) -> list[Per
                 .filter(participant=OuterRef("pk"), endpoint=endpoint)
                 .values("is_evaluable")[:1]
             )
-        ).values_list("pk", "number", "screening_number", "group", "enrolment", "evaluable", "day_0", "is_external")
+        ).values_list(
+            "pk",
+            "number",
+            "screening_number",
+            "group",
+            "enrolment",
+            "evaluable",
+            "day_0",
+            "is_external",
+            "status",
+            "failure_reason",
+            "site__code",
+        )
     )
-    removed = removals([row[0] for row in rows])
+    removed = removals(trial, [row[0] for row in rows])
+    values = _values(trial, [row[0] for row in rows], items) if items else {}
     return [
         Person(
             participant=pk,
-            number=number or screening_number,
+            number=number or screening,
             group=group,
             kind=kinds.get(group),
             is_enrolled=enrolment is not None or is_external,
             removed=removed.get(pk, False),
             evaluable=evaluable,
             anchor_day=day_0,
+            status=status,
+            failure_reason=reason,
+            site=code,
+            values=values.get(pk, {}),
         )
-        for pk, number, screening_number, group, enrolment, evaluable, day_0, is_external in rows
+        for pk, number, screening, group, enrolment, evaluable, day_0, is_external, status, reason, code in rows
     ]
+
+
+def _values(trial: Trial, participants: Collection[int], items: Collection[str]) -> dict[int, dict[str, str]]:
+    """The value of each item by participant: typed ones in bulk by their latest answer, computed ones one by one."""
+    found: dict[int, dict[str, str]] = defaultdict(dict)
+    protocol = trial.protocol
+    analytes = {f"{one.form}.{one.id}" for one in protocol.analytes}
+    typed = {
+        f"{form.id}.{item.id}"
+        for form in protocol.forms
+        for item in form.items
+        if not item.computed and not form.repeating and form.id != "DM"
+    }
+    for address in analytes.intersection(items):
+        for point in casebook.lab_series(trial, address, participants=participants):
+            found[point.participant_id][address] = str(point.value)
+    for form in {address.partition(".")[0] for address in typed.intersection(items)}:
+        wanted = [address for address in items if address in typed and address.startswith(f"{form}.")]
+        entries = list(casebook.entries_of_trial(trial, form=form, participants=participants))
+        entries.sort(key=lambda entry: (entry.observed_on or date.min, entry.entry_id))
+        for entry in entries:
+            for address in wanted:
+                answer = entry.answers.get(address.partition(".")[2])
+                if answer is not None:
+                    found[entry.participant_id][address] = answer.get("value", "")
+    computed = [address for address in items if address not in analytes | typed]
+    if computed:
+        people = Participant.objects.filter(pk__in=participants)
+        for participant in people.select_related("site", "trial", "protocol_version__trial"):
+            known = casebook.item_values(participant)
+            for address in computed:
+                if address in known and known[address].value is not None:
+                    found[participant.pk][address] = str(known[address].value)
+    return {pk: {address: value for address, value in own.items() if value != ""} for pk, own in found.items()}
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """An adjudication as the pages, the gate and the exports read it."""
+    """An adjudication as the pages, the gate, the figures and the exports read it."""
 
     participant: int
     number: str
@@ -149,15 +231,17 @@ class Evidence:
     competing_kind: str
     evaluable: bool | None
     anchor_day: date | None
+    decided_at: datetime
     detail: Mapping[str, object] = field(default_factory=dict)
 
 
-def adjudications(trial: Trial, endpoint: str) -> Iterator[Evidence]:
-    """The current adjudications of ``endpoint``, by date of the anchor."""
+def adjudications(trial: Trial, endpoint: str, *, site: int | None = None) -> Iterator[Evidence]:
+    """The current adjudications of ``endpoint`` (at ``site``, if given), by date of the anchor."""
+    rows = Adjudication.objects.current().filter(participant__trial=trial, endpoint=endpoint)
+    if site is not None:
+        rows = rows.filter(participant__site_id=site)
     rows = (
-        Adjudication.objects.current()
-        .filter(participant__trial=trial, endpoint=endpoint)
-        .annotate(day_0=anchor_day_of("participant"))
+        rows.annotate(day_0=anchor_day_of("participant"))
         .select_related("participant__site")
         .order_by("day_0", "participant__number")
     )
@@ -173,20 +257,47 @@ def adjudications(trial: Trial, endpoint: str) -> Iterator[Evidence]:
             competing_kind=row.competing_kind,
             evaluable=row.is_evaluable,
             anchor_day=row.day_0,
+            decided_at=row.created_at,
             detail=row.evidence,
         )
 
 
-def date_of(anchor_day: date | None, study_day: int | None, first_day: int) -> date | None:
+@dataclass(frozen=True)
+class DatedValue:
+    """One result on its study day, as a curve draws it."""
+
+    participant: int
+    row: int
+    day: int
+    value: float
+    as_written: str
+
+
+def values_by_day(
+    trial: Trial, endpoint: EndpointSpec, participants: Mapping[int, date], *, first_day: int, last_day: int
+) -> list[DatedValue]:
+    """Every result of the endpoint's analyte after the anchor and until ``last_day``.
+
+    ``participants`` maps each participant to the date of the anchor.
+    """
+    values = []
+    for point in casebook.lab_series(trial, endpoint.item, participants=list(participants)):
+        day = study_day(point.sampled_on, participants[point.participant_id], first_day)
+        if 0 < day <= last_day:
+            written = f"{point.qualifier}{point.value.normalize():f} {point.unit}"
+            values.append(DatedValue(point.participant_id, point.result_id, day, float(point.value), written))
+    return values
+
+
+def date_of(anchor_day: date | None, day: int | None, first_day: int) -> date | None:
     """The calendar date of a study day."""
-    if anchor_day is None or study_day is None:
-        return None
-    return anchor_day + timedelta(days=study_day - first_day)
+    return None if anchor_day is None or day is None else date_of_day(day, anchor_day, first_day)
 
 
 def anchor_day_of(reference: str) -> Subquery:
     return Subquery(Anchor.objects.filter(participant=OuterRef(reference)).order_by("-revision").values("day")[:1])
 
 
-def _with_anchor():  # type: ignore[no-untyped-def]
+def with_anchor() -> QuerySet[Any]:
+    """Participants with ``day_0``, the date of their anchor."""
     return Participant.objects.annotate(day_0=anchor_day_of("pk"))

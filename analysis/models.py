@@ -76,7 +76,7 @@ class AdjudicationNeed(models.Model):
 
 
 class Gate(models.Model):
-    """One stage of a trial: waiting for its participants, then proposed on a frozen snapshot, then decided by a person."""
+    """One stage of a trial: waiting for participants, then proposed on a frozen snapshot, then decided by a person."""
 
     trial = models.ForeignKey(Trial, on_delete=models.PROTECT, related_name="gates")
     stage = models.PositiveSmallIntegerField()

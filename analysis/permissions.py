@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from django.core.exceptions import PermissionDenied
-
 from accounts.roles import Permission
 from analysis.domain.gates import GateEvent, GateState, after
 from analysis.models import Gate
-from trials.models import Membership
+from trials.models import Membership, Trial
+from trials.permissions import NotPossible, require
 
 
-class CannotDecide(Exception):
+class CannotDecide(NotPossible):
     """The gate's state does not allow it; the message says why and what to do."""
+
+
+def check_can_view_results(by: Membership, trial: Trial) -> None:
+    """The dashboard, the listings behind its numbers, and the gates."""
+    require(
+        by,
+        Permission.VIEW_DASHBOARD,
+        doing="see the results of the trial",
+        trial_id=trial.pk,
+        site_matters=False,
+    )
 
 
 def check_can_sign_safety_review(by: Membership, gate: Gate) -> None:
     _check_member(by, gate, Permission.SIGN_SAFETY_REVIEW, "sign a safety review")
+    if gate.state == GateState.WAITING:
+        raise CannotDecide(
+            f"Stage {gate.stage} has no snapshot yet. The safety review is signed on the data that the gate rests on."
+        )
     if gate.state == GateState.DECIDED:
         raise CannotDecide(f"Stage {gate.stage} is decided; its safety review is closed.")
+    if gate.safety_reviewed_at is not None:
+        raise CannotDecide(f"The safety review of stage {gate.stage} is signed. A new snapshot asks for a new review.")
 
 
 def check_can_renew_proposal(by: Membership, gate: Gate) -> None:
@@ -34,13 +50,28 @@ def check_can_decide(by: Membership, gate: Gate) -> None:
         )
 
 
-def _check_member(by: Membership, gate: Gate, permission: Permission, deed: str) -> None:
-    if by.trial_id != gate.trial_id or not by.may(permission):
-        raise PermissionDenied(f"As {by.get_role_display().lower()} you cannot {deed} in {gate.trial}.")
+def check_is_the_snapshot(gate: Gate, seen: str) -> None:
+    """What was read is what is decided: ``seen`` is the hash of the snapshot on the page, "" where none was shown."""
+    if seen and seen != gate.snapshot_sha256:
+        raise CannotDecide(
+            f"Stage {gate.stage} has a newer snapshot than the one you read. Read the page again and decide on that."
+        )
+
+
+def _check_member(by: Membership, gate: Gate, permission: Permission, doing: str) -> None:
+    require(by, permission, doing=doing, trial_id=gate.trial_id, site_matters=False)
+
+
+_NOT_NOW = {
+    GateState.WAITING: "it still waits for participants, so there is nothing to decide.",
+    GateState.PROPOSED: "it is proposed already.",
+    GateState.DECIDED: "it is decided, and a decided gate stays as it is. Late data are shown beside it.",
+}
 
 
 def _check_state(gate: Gate, event: GateEvent) -> None:
+    state = GateState(gate.state)
     try:
-        after(GateState(gate.state), event)
-    except ValueError as exc:
-        raise CannotDecide(f"Stage {gate.stage}: {exc}") from None
+        after(state, event)
+    except ValueError:
+        raise CannotDecide(f"Stage {gate.stage}: {_NOT_NOW[state]}") from None

@@ -1,54 +1,72 @@
-"""Reads of the analysis floor: what stands, what waits, what a gate counts now."""
+"""Reads of the analysis floor: what stands, what waits, what a gate counts now, and what the dashboard says."""
 
 from __future__ import annotations
 
 from collections import Counter
-from datetime import date, timedelta
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
+from django.utils import timezone
+from django.utils.text import slugify
 
+from accounts.roles import Permission
 from adverse_events import selectors as adverse_events
 from analysis import datasets
-from analysis.domain import gates
-from analysis.domain.consecutive_threshold import Status
+from analysis.domain import analysis_sets, gates, simon
+from analysis.domain.analysis_sets import Person
+from analysis.domain.consecutive_threshold import METHOD_VERSION, Rule, Status
 from analysis.domain.endpoint_methods import COMPUTED
+from analysis.domain.figures import consort, curves, incidence, stage_gate
+from analysis.domain.gates import GateState
+from analysis.domain.proportions import Interval, proportion_ci
 from analysis.models import Adjudication, AdjudicationNeed, Gate
-from trials.domain.definition import GroupKind
-from trials.models import Membership, Trial
+from trials.domain.definition import AnalysisSet, EndpointRole, EndpointSpec, GroupKind, Protocol
+from trials.domain.lifecycle import ParticipantState
+from trials.domain.schedule import date_of_day
+from trials.models import Membership, Replacement, Site, Trial
+from trials.selectors import may_see_group
+
+# --- Gates --------------------------------------------------------------------------------------------------------
 
 
 def gates_of(membership: Membership) -> list[Gate]:
     """The stage gates of the membership's trial, in order."""
-    return list(Gate.objects.filter(trial_id=membership.trial_id).select_related("trial").order_by("stage"))
+    return list(_gates().filter(trial_id=membership.trial_id).order_by("stage"))
 
 
 def gate_for(membership: Membership, stage: int) -> Gate | None:
-    return Gate.objects.filter(trial_id=membership.trial_id, stage=stage).select_related("trial").first()
+    return _gates().filter(trial_id=membership.trial_id, stage=stage).first()
+
+
+def _gates() -> QuerySet[Gate]:
+    return Gate.objects.select_related(
+        "trial", "protocol_version__trial", "decided_by__user", "safety_reviewed_by__user"
+    )
 
 
 def count_of(gate: Gate) -> gates.Count:
     """What the gate's stage counts on the data of now, whatever was proposed or decided."""
-    protocol = gate.protocol_version.protocol
-    design = protocol.design
-    stages = [
-        gates.Stage(stage.n, int(stage.continue_if_at_least or stage.succeed_if_at_least or 0))
-        for stage in design.stages
-    ]
+    design = gate.protocol_version.protocol.design
     first = Gate.objects.filter(trial=gate.trial, stage=1).exclude(decision="").first()
-    # Everybody enrolled, whatever is known of them: who is still followed may turn out to be among those counted.
-    enrolled = {
-        person.participant
-        for person in datasets.persons(gate.trial, design.endpoint)
-        if person.is_enrolled and person.kind is not GroupKind.EXTERNAL
-    }
+    own = {group.id for group in gate.protocol_version.protocol.groups if group.kind is not GroupKind.EXTERNAL}
+    decided = {e.participant: e for e in datasets.adjudications(gate.trial, design.endpoint)}
+    # Who is enrolled and has no result yet is open: they may turn out to be among those counted.
     seats = [
-        gates.Seat(e.participant, e.number, e.anchor_day, Status(e.status), e.evaluable)
-        for e in datasets.adjudications(gate.trial, design.endpoint)
-        if e.participant in enrolled
+        gates.Seat(
+            person.participant,
+            person.number,
+            person.anchor_day,
+            Status(decided[person.participant].status) if person.participant in decided else Status.PENDING,
+            decided[person.participant].evaluable if person.participant in decided else None,
+        )
+        for person in datasets.persons(gate.trial, design.endpoint)
+        if person.is_enrolled and person.group in own and not _left_before_the_anchor(person)
     ]
     counter = getattr(gate.trial, "counter", None)
     return gates.GATED_DESIGNS[design.method](
-        stages,
+        stages_of(gate.protocol_version.protocol),
         design.null,
         stage=gate.stage,
         seats=seats,
@@ -57,85 +75,575 @@ def count_of(gate: Gate) -> gates.Count:
     )
 
 
+#: Whose anchor will not come any more, where it has not come yet.
+_GONE = (ParticipantState.WITHDRAWN, ParticipantState.LOST, ParticipantState.DIED, ParticipantState.COMPLETED)
+
+
+def _left_before_the_anchor(person: Person) -> bool:
+    """Enrolled and gone before the day that the schedule counts from: nothing can be counted, or waited for."""
+    return person.anchor_day is None and person.status in _GONE
+
+
+def stages_of(protocol: Protocol) -> list[gates.Stage]:
+    """The stages of the design as the gates count them."""
+    return [
+        gates.Stage(stage.n, int(stage.continue_if_at_least or stage.succeed_if_at_least or 0))
+        for stage in protocol.design.stages
+    ]
+
+
 def has_next_stage(gate: Gate) -> bool:
     return gate.stage < len(gate.protocol_version.protocol.design.stages)
 
 
-def changed_since(gate: Gate) -> list[str]:
-    """What late data would say otherwise of the participants that the gate's snapshot counted, one sentence each."""
+@dataclass(frozen=True)
+class Change:
+    """What late data say of somebody whom the snapshot counted, or of a count that it took."""
+
+    participant: int | None
+    sentence: str
+
+
+def changed_since(gate: Gate) -> list[Change]:
+    """What the data of now would say otherwise than the gate's snapshot. The snapshot stays as it was."""
     if not gate.snapshot:
         return []
-    now = {e.participant: e for e in datasets.adjudications(gate.trial, gate.protocol_version.protocol.design.endpoint)}
-    sentences = []
+    design = gate.protocol_version.protocol.design
+    now = {e.participant: e for e in datasets.adjudications(gate.trial, design.endpoint)}
+    counted = {seat["participant"] for seat in gate.snapshot["participants"]}
+    changes = []
     for seat in gate.snapshot["participants"]:
         current = now.get(seat["participant"])
         if current is None:
-            sentences.append(f"{seat['number']}: counted as {seat['status']}; there is no result now.")
+            sentence = f"counted as {_words(seat['status'])}; there is no result now."
         elif current.status != seat["status"]:
-            sentences.append(f"{seat['number']}: counted as {seat['status']}; now {current.status}.")
+            sentence = f"counted as {_words(seat['status'])}; now {_words(current.status)}."
         elif current.evaluable != seat["evaluable"]:
-            sentences.append(f"{seat['number']}: counted as evaluable; now {_known(current.evaluable)}.")
-    return sentences
+            sentence = f"counted as evaluable; now {_EVALUABLE[current.evaluable]}."
+        else:
+            continue
+        changes.append(Change(seat["participant"], f"{seat['number']}: {sentence}"))
+    count = count_of(gate)
+    for later in count.seats:
+        if later.participant not in counted:
+            changes.append(
+                Change(later.participant, f"{later.number}: not counted; now among the {_planned(gate)} of the stage.")
+            )
+    return changes
 
 
-def _known(evaluable: bool | None) -> str:
-    return {True: "evaluable", False: "not evaluable", None: "not known"}[evaluable]
+def _planned(gate: Gate) -> int:
+    planned: int = gate.protocol_version.protocol.design.stages[gate.stage - 1].n
+    return planned
+
+
+_EVALUABLE = {True: "evaluable", False: "not evaluable", None: "evaluable or not: not known"}
+
+
+def _words(status: str) -> str:
+    return status.replace("_", " ")
 
 
 def safety_summary(trial: Trial) -> dict[str, int]:
     """Adverse events of the trial's own participants by grade, as a gate's safety review reads them."""
-    grades = Counter(event.grade for event in adverse_events.events_of_trial(trial) if not event.is_external)
-    return {f"grade_{grade}": grades[grade] for grade in range(1, 6)}
+    rows = [event for event in adverse_events.events_of_trial(trial) if not event.is_external]
+    grades = Counter(event.grade for event in rows)
+    return {
+        **{f"grade_{grade}": grades[grade] for grade in range(1, 6)},
+        "serious": sum(event.is_serious is True for event in rows),
+        "participants": len({event.participant_id for event in rows}),
+    }
 
 
-def adjudication_of(membership: Membership, participant: int) -> QuerySet[Adjudication]:
+def reads_independently(membership: Membership) -> bool:
+    """Whether the membership decides endpoints by itself, so that it must not see the computed answer first."""
+    return membership.may(Permission.ADJUDICATE_ENDPOINT) and not membership.may(Permission.VIEW_DASHBOARD)
+
+
+def adjudications_of(membership: Membership, participant: int) -> list[Adjudication]:
     """Every adjudication of one participant, newest first: what stands and what stood."""
-    return Adjudication.objects.visible_to(membership).filter(participant=participant).order_by("-pk")
+    return list(
+        Adjudication.objects.visible_to(membership)
+        .filter(participant=participant)
+        .select_related("protocol_version__trial")
+        .order_by("-pk")
+    )
 
 
-def needing_adjudication(*, as_of: date, limit: int = 5000) -> list[int]:
+# --- The people behind the numbers --------------------------------------------------------------------------------
+
+
+def primary_endpoint(protocol: Protocol) -> EndpointSpec | None:
+    """The endpoint that the design counts, or else the first primary one."""
+    if protocol.design.endpoint:
+        return protocol.endpoint(protocol.design.endpoint)
+    return next((one for one in protocol.endpoints if one.role is EndpointRole.PRIMARY), None)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One participant with their result; ``result`` is None before there is one. ``why``: the reason for leaving."""
+
+    person: Person
+    result: datasets.Evidence | None
+    why: consort.Reason | None = None
+
+    @property
+    def status(self) -> str:
+        return self.result.status if self.result else ""
+
+
+@dataclass(frozen=True)
+class Population:
+    """Everybody the membership sees, each with the result of the primary endpoint, and the sets they are in."""
+
+    protocol: Protocol
+    endpoint: EndpointSpec | None
+    persons: Sequence[Person]
+    results: dict[int, datasets.Evidence]
+    removed_by: dict[int, str]
+
+    def enrolled(self) -> list[Member]:
+        """The participants of the trial's own groups."""
+        return self._with_result([p for p in self.persons if p.is_enrolled and p.kind is not GroupKind.EXTERNAL])
+
+    def members(self, set_id: str) -> list[Member]:
+        """The members of a set; KeyError for a set that the definition does not have."""
+        return self._with_result(analysis_sets.members(self.protocol.analysis_sets, set_id, self.persons))
+
+    def left(self, set_id: str) -> list[Member]:
+        """Who is in the set that ``set_id`` narrows and not in it, each with the reason."""
+        *_, narrowed = analysis_sets.lineage(self.protocol.analysis_sets, set_id)
+        if not narrowed.base:
+            return []
+        stayed = {member.person.participant for member in self.members(set_id)}
+        return [
+            replace(member, why=self._why(narrowed, member))
+            for member in self.members(narrowed.base)
+            if member.person.participant not in stayed
+        ]
+
+    def _with_result(self, persons: Sequence[Person]) -> list[Member]:
+        return [Member(person, self.results.get(person.participant)) for person in persons]
+
+    def _why(self, narrowed: AnalysisSet, member: Member) -> consort.Reason:
+        find = _WHY.get(narrowed.method, lambda *_: ("other", "Does not fit the set"))
+        key, label = find(self, member)
+        return consort.Reason(key, label, 1)
+
+    def flow(self, to: str) -> consort.Flow:
+        """From everybody screened to the set ``to``, with who left at each step and why; external sets beside it."""
+        steps = []
+        for one in analysis_sets.lineage(self.protocol.analysis_sets, to):
+            reasons = Counter(member.why.key for member in self.left(one.id) if member.why)
+            labels = {member.why.key: member.why.label for member in self.left(one.id) if member.why}
+            left = tuple(consort.Reason(key, labels[key], n) for key, n in reasons.most_common())
+            steps.append(consort.Step(one.id, one.label, len(self.members(one.id)), left))
+        external = [one for one in self.protocol.analysis_sets if one.method == "external"]
+        beside = [consort.Beside(one.id, one.label, len(self.members(one.id))) for one in external]
+        return consort.Flow(tuple(steps), tuple(one for one in beside if one.count))
+
+
+def _why_not_enrolled(population: Population, member: Member) -> tuple[str, str]:
+    person = member.person
+    if person.status == ParticipantState.SCREEN_FAILED:
+        reason = person.failure_reason or "No reason recorded"
+        return slugify(f"failed {reason}"), f"Screening failed: {reason}"
+    words = {ParticipantState.SCREENING: "In screening", ParticipantState.ELIGIBLE: "Eligible, not enrolled yet"}
+    state = ParticipantState(person.status)
+    return state.value, words.get(state, state.value.replace("_", " ").capitalize())
+
+
+def _why_removed(population: Population, member: Member) -> tuple[str, str]:
+    if member.person.removed is None:
+        return "unconfirmed", "Major deviation, not confirmed yet"
+    rule = population.removed_by.get(member.person.participant, "")
+    text = next((one.text for one in population.protocol.eligibility.removal if one.id == rule), "Major deviation")
+    return rule or "deviation", f"{rule}: {text}" if rule else text
+
+
+def _why_not_evaluable(population: Population, member: Member) -> tuple[str, str]:
+    if member.result is None or member.person.evaluable is None:
+        return "open", "Not known yet: still followed"
+    cause = str(member.result.detail.get("not_evaluable_for", ""))
+    return cause or "other", f"{cause.replace('_', ' ').capitalize()} before the horizon" if cause else "Other"
+
+
+_WHY: dict[str, Callable[[Population, Member], tuple[str, str]]] = {
+    "enrolled": _why_not_enrolled,
+    "not_removed": _why_removed,
+    "no_event_before": _why_not_evaluable,
+    "first_evaluable": lambda *_: ("later", "Later than the number counted"),
+    "with_value": lambda *_: ("value", "Another value, or none recorded"),
+}
+
+
+def population(membership: Membership, *, site: Site | None = None, sets: Sequence[AnalysisSet] = ()) -> Population:
+    """The people at the sites that the membership reaches (at ``site``, if given).
+
+    ``sets`` are those whose members will be asked for: the values they read are fetched.
+    """
+    trial = membership.trial
+    protocol = trial.protocol
+    endpoint = primary_endpoint(protocol)
+    at = site.pk if site is not None else membership.site_id
+    name = endpoint.id if endpoint else ""
+    chains = [one for wanted in sets for one in analysis_sets.lineage(protocol.analysis_sets, wanted.id)]
+    people = datasets.persons(trial, name, site=at, items=analysis_sets.items_read(chains))
+    removed = [person.participant for person in people if person.removed]
+    return Population(
+        protocol,
+        endpoint,
+        people,
+        {one.participant: one for one in datasets.adjudications(trial, name, site=at)},
+        dict(datasets.removal_rules(removed)),
+    )
+
+
+def set_counts(membership: Membership) -> list[tuple[AnalysisSet, int]]:
+    """Every analysis set of the definition with its number of members."""
+    sets = membership.trial.protocol.analysis_sets
+    people = population(membership, sets=sets)
+    return [(one, len(people.members(one.id))) for one in sets]
+
+
+#: What a listing may be narrowed to by the state of the endpoint. "decided" is every state but pending.
+DECIDED = "decided"
+
+
+def listing(
+    people: Population, *, set_id: str = "", left: str = "", why: str = "", status: str = "", evaluable: str = ""
+) -> list[Member]:
+    """The members that a number on the dashboard counts: of a set, or of those who left it; everybody enrolled else."""
+    rows = people.left(left) if left else people.members(set_id) if set_id else people.enrolled()
+    if why:
+        rows = [row for row in rows if row.why and row.why.key == why]
+    if status == DECIDED:
+        rows = [row for row in rows if row.status and Status(row.status).is_final]
+    elif status:
+        rows = [row for row in rows if (row.status or "no_result") == status]
+    if evaluable:
+        wanted = {"yes": True, "no": False, "open": None}[evaluable]
+        rows = [row for row in rows if row.person.evaluable is wanted]
+    return sorted(rows, key=lambda row: (row.person.anchor_day is None, row.person.anchor_day, row.person.number))
+
+
+# --- The dashboard ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DesignBased:
+    """The estimate that respects the stages. ``is_final``: the trial has ended; else as if it ended now."""
+
+    inference: simon.Inference
+    responders: int
+    n: int
+    is_final: bool
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the primary endpoint says now. ``decided`` are the evaluable whose endpoint is not pending."""
+
+    endpoint: EndpointSpec
+    set_id: str
+    evaluable: int
+    evaluable_planned: int | None
+    decided: int
+    responders: int
+    interval: Interval | None
+    design_based: DesignBased | None
+    incidence: incidence.Incidence | None
+    incidence_set: AnalysisSet | None
+    curves: curves.Curves | None
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """Everything that the dashboard shows, of one site or of all that the membership reaches."""
+
+    as_of: datetime
+    site: Site | None
+    enrolled: int
+    planned: int | None
+    replaced: int
+    flow: consort.Flow | None
+    results: Results | None
+    stages: stage_gate.StageGates | None
+    participants: dict[int, str]
+
+
+def dashboard(membership: Membership, *, site: Site | None = None) -> Dashboard:
+    """The state of the trial as the membership sees it now."""
+    trial = membership.trial
+    protocol = trial.protocol
+    counted_in = protocol.design.analysis_set or next((one.id for one in protocol.analysis_sets), "")
+    wanted = [one for one in protocol.analysis_sets if one.id == counted_in]
+    people = population(membership, site=site, sets=wanted)
+    whole = site is None and membership.site_id is None
+    own = [group.planned for group in protocol.groups if group.kind is not GroupKind.EXTERNAL]
+    planned = sum(n for n in own if n is not None) if own and None not in own else protocol.design.planned
+    enrolled = people.enrolled()
+    ids = [member.person.participant for member in enrolled]
+    return Dashboard(
+        as_of=timezone.now(),
+        site=site,
+        enrolled=len(enrolled),
+        planned=planned if whole else None,
+        replaced=Replacement.objects.filter(participant__in=ids, is_open=True).count(),
+        flow=people.flow(counted_in) if wanted else None,
+        results=_results(membership, people, counted_in, whole=whole) if wanted else None,
+        stages=stage_counts(trial),
+        participants={person.participant: person.number for person in people.persons},
+    )
+
+
+def _results(membership: Membership, people: Population, set_id: str, *, whole: bool) -> Results | None:
+    endpoint = people.endpoint
+    if endpoint is None or endpoint.method not in COMPUTED:
+        return None
+    protocol = people.protocol
+    evaluable = people.members(set_id)
+    decided = [m for m in evaluable if m.status and Status(m.status).is_final]
+    responders = sum(m.status == Status.REACHED for m in decided)
+    *before, _ = analysis_sets.lineage(protocol.analysis_sets, set_id)
+    full = before[-1] if before else None
+    rule = Rule.from_parameters(endpoint.parameters)
+    over_time = people.members(full.id if full else set_id)
+    stages = protocol.design.stages
+    return Results(
+        endpoint=endpoint,
+        set_id=set_id,
+        evaluable=len(evaluable),
+        evaluable_planned=stages[-1].n if stages and whole else None,
+        decided=len(decided),
+        responders=responders,
+        interval=proportion_ci(responders, len(decided)) if decided else None,
+        design_based=_design_based(membership.trial, responders, len(decided)) if whole else None,
+        incidence=_incidence(membership, people, over_time, endpoint, rule),
+        incidence_set=full,
+        curves=_curves(membership.trial, over_time, endpoint, rule),
+    )
+
+
+def _design_based(trial: Trial, responders: int, decided: int) -> DesignBased | None:
+    """The estimate after a decided stage: of the stage that ended the trial, or of the data of now after one that did
+    not, as if the trial ended with them."""
+    protocol = trial.protocol
+    stages = stages_of(protocol)
+    if protocol.design.method not in gates.GATED_DESIGNS or len(stages) != 2 or protocol.design.null is None:
+        return None
+    decided_gates = {gate.stage: gate for gate in Gate.objects.filter(trial=trial, state=GateState.DECIDED)}
+    first, last = decided_gates.get(1), decided_gates.get(2)
+    if first is None or first.responders is None:
+        return None
+    design = simon.TwoStage(r1=stages[0].at_least - 1, n1=stages[0].n, r=stages[1].at_least - 1, n=stages[1].n)
+    passed = first.responders >= stages[0].at_least
+    if not passed:
+        total, n, is_final = first.responders, design.n1, first.decision == "stop"
+    elif last is not None and last.responders is not None and last.evaluable is not None:
+        total, n, is_final = last.responders, last.evaluable, True
+    else:
+        total, n, is_final = responders, decided, first.decision == "stop"
+    if passed and not (n > design.n1 and first.responders <= total <= first.responders + n - design.n1):
+        return None
+    found = simon.inference(
+        design, p0=float(protocol.design.null), responses=total, stage1_responses=first.responders, n=n
+    )
+    return DesignBased(found, total, n, is_final)
+
+
+#: More curves than these cannot be told apart in print: the external groups are then drawn as one.
+_MOST_CURVES = 3
+
+
+def _incidence(
+    membership: Membership, people: Population, members: Sequence[Member], endpoint: EndpointSpec, rule: Rule
+) -> incidence.Incidence | None:
+    protocol = people.protocol
+    own = [group for group in protocol.groups if group.kind is not GroupKind.EXTERNAL]
+    external = [group for group in protocol.groups if group.kind is GroupKind.EXTERNAL]
+    sees_groups = may_see_group(membership, protocol)
+    names = {group.id: (group.id, group.label) for group in [*own, *external]}
+    if not sees_groups:
+        names |= {group.id: ("own", "Trial participants") for group in own}
+    if len({key for key, _ in names.values()}) > _MOST_CURVES:
+        names |= {group.id: ("external", "External controls") for group in external}
+    controls = [
+        member for one in protocol.analysis_sets if one.method == "external" for member in people.members(one.id)
+    ]
+    subjects = [
+        incidence.Subject(member.person.participant, names[member.person.group][0], time_days, cause)
+        for member in [*members, *controls]
+        if member.person.group in names and member.result is not None
+        for time_days, cause in [_until(member.result)]
+        if time_days is not None
+    ]
+    return incidence.incidence(
+        subjects,
+        dict(names.values()),
+        label=endpoint.label,
+        horizon_day=rule.horizon_day,
+        last_day=rule.confirm_last_day,
+    )
+
+
+def _until(result: datasets.Evidence) -> tuple[int | None, int]:
+    """Days until the endpoint, the competing event, or the last day known to be free of both."""
+    if result.status == Status.REACHED:
+        return result.event_day, incidence.EVENT
+    if result.status == Status.COMPETING:
+        return _day(result, "competing_day"), incidence.COMPETING
+    return _day(result, "censored_day"), incidence.CENSORED
+
+
+def _day(result: datasets.Evidence, name: str) -> int | None:
+    day = result.detail.get(name)
+    return day if isinstance(day, int) else None
+
+
+def _curves(trial: Trial, members: Sequence[Member], endpoint: EndpointSpec, rule: Rule) -> curves.Curves | None:
+    anchors = {m.person.participant: m.person.anchor_day for m in members if m.person.anchor_day is not None}
+    points: dict[int, list[curves.Point]] = {}
+    rests_on = {m.person.participant: set(_rows(m.result)) for m in members if m.result and m.status == Status.REACHED}
+    values = datasets.values_by_day(
+        trial,
+        endpoint,
+        anchors,
+        first_day=trial.protocol.anchor.first_day,
+        last_day=rule.confirm_last_day + 10,
+    )
+    for value in values:
+        qualifies = value.row in rests_on.get(value.participant, ())
+        points.setdefault(value.participant, []).append(
+            curves.Point(value.day, value.value, value.as_written, qualifies)
+        )
+    lines = tuple(
+        curves.Line(
+            m.person.participant,
+            m.person.number,
+            Status(m.status) if m.status else Status.PENDING,
+            tuple(points[m.person.participant]),
+        )
+        for m in members
+        if m.person.participant in points
+    )
+    if not lines:
+        return None
+    analyte = trial.protocol.analyte(endpoint.item)
+    return curves.Curves(
+        analyte.label, endpoint.unit, float(rule.threshold), rule.operator, rule.confirm_last_day, lines
+    )
+
+
+def _rows(result: datasets.Evidence) -> Sequence[int]:
+    rows = result.detail.get("rows", ())
+    return rows if isinstance(rows, list) else ()
+
+
+def stage_counts(trial: Trial) -> stage_gate.StageGates | None:
+    """Each stage of the design: as it was decided, or as it stands now. The counts are of all sites."""
+    stages = []
+    for gate in Gate.objects.filter(trial=trial).select_related("trial", "protocol_version__trial").order_by("stage"):
+        planned = stages_of(gate.protocol_version.protocol)[gate.stage - 1]
+        if gate.state == GateState.WAITING:
+            count = count_of(gate)
+            decided, responders = count.evaluable, count.responders
+            n, at_least = planned.n, planned.at_least
+        else:
+            decided, responders = gate.evaluable or 0, gate.responders or 0
+            n, at_least = gate.evaluable or planned.n, gate.boundary or planned.at_least
+        stages.append(stage_gate.StageCount(gate.stage, n, at_least, decided, responders, gate.state, gate.decision))
+    return stage_gate.StageGates(tuple(stages)) if stages else None
+
+
+# --- Work to do ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Worklist:
+    """Gates that wait for this person, and participants whose endpoint lacks data."""
+
+    to_sign: tuple[Gate, ...]
+    to_decide: tuple[Gate, ...]
+    lacking_data: tuple[Adjudication, ...]
+
+
+def worklist(membership: Membership) -> Worklist:
+    """What the membership may act on."""
+    proposed = [gate for gate in gates_of(membership) if gate.state == GateState.PROPOSED]
+    unsigned = [
+        gate
+        for gate in proposed
+        if gate.protocol_version.protocol.design.safety_review_required and gate.safety_reviewed_at is None
+    ]
+    lacking = (
+        Adjudication.objects.visible_to(membership)
+        .current()
+        .filter(status=Status.INSUFFICIENT_DATA, participant__is_external=False)
+        .select_related("participant__site")
+        .order_by("participant__number", "endpoint")
+    )
+    return Worklist(
+        tuple(unsigned) if membership.may(Permission.SIGN_SAFETY_REVIEW) else (),
+        tuple(gate for gate in proposed if gate not in unsigned) if membership.may(Permission.DECIDE_GATE) else (),
+        tuple(lacking) if membership.may(Permission.RECORD_OBSERVATION) else (),
+    )
+
+
+# --- What is to be decided again ----------------------------------------------------------------------------------
+
+
+def needing_adjudication(*, now: datetime, limit: int = 5000) -> list[int]:
     """Participants whose data are newer than their endpoint, have none yet, or whose window has passed meanwhile.
 
-    The last two need no note: a participant with an anchor and no result, and one still pending after the last day of
-    the window, are found from the rows themselves.
+    The last need no note: a participant with an anchor and no result, one decided by an earlier version of the method,
+    and one still open after a day on which that may have ended, are found from the rows themselves.
     """
-    noted = list(AdjudicationNeed.objects.order_by("since").values_list("participant_id", flat=True)[:limit])
+    noted = list(
+        AdjudicationNeed.objects.exclude(participant__enrolment=None, participant__is_external=False)
+        .order_by("since")
+        .values_list("participant_id", flat=True)[:limit]
+    )
     due: set[int] = set()
     for trial in Trial.objects.filter(versions__status="ACTIVE").distinct():
         for endpoint in trial.protocol.endpoints:
-            if endpoint.method not in COMPUTED:
-                continue
-            due.update(_pending_whose_day_has_passed(trial, endpoint.id, as_of))
-            due.update(_without_result(trial, endpoint.id))
+            if endpoint.method in COMPUTED:
+                due.update(_open_after_a_day_that_decides(trial, endpoint, now))
+                due.update(_without_result(trial, endpoint.id))
+                due.update(_decided_by_another_version(trial, endpoint))
     return [*noted, *sorted(due - set(noted))][:limit]
 
 
-def _pending_whose_day_has_passed(trial: Trial, endpoint: str, as_of: date) -> set[int]:
-    """Pending results are asked again once a day has passed since they were decided that may decide them."""
-    spec = trial.protocol.endpoint(endpoint).parameters
-    horizon = int(str(spec.get("horizon_day", 100)))
-    last = int(str(spec.get("confirm_last_day", 103)))
-    waiting = Adjudication.objects.current().filter(participant__trial=trial, endpoint=endpoint)
+def _open_after_a_day_that_decides(trial: Trial, endpoint: EndpointSpec, now: datetime) -> set[int]:
+    """Open results are asked again once a day has begun, at the site, that may decide them."""
+    rule = Rule.from_parameters(endpoint.parameters)
+    first_day = trial.protocol.anchor.first_day
+    waiting = Adjudication.objects.current().filter(participant__trial=trial, endpoint=endpoint.id)
     rows = waiting.filter(status=Status.PENDING) | waiting.filter(is_evaluable__isnull=True)
     due = set()
-    for pk, decided_at, day_0 in rows.annotate(day_0=datasets.anchor_day_of("participant")).values_list(
-        "participant_id", "created_at", "day_0"
+    for pk, zone, decided_at, day_0 in rows.annotate(day_0=datasets.anchor_day_of("participant")).values_list(
+        "participant_id", "participant__site__time_zone", "created_at", "day_0"
     ):
         if day_0 is None:
             continue
-        passed = [day_0 + timedelta(days=horizon), day_0 + timedelta(days=last + 1)]
-        if any(decided_at.date() < day <= as_of for day in passed):
+        decided_on, today = datasets.today_at(zone, decided_at), datasets.today_at(zone, now)
+        passed = [date_of_day(day, day_0, first_day) for day in (rule.horizon_day, rule.confirm_last_day + 1)]
+        if any(decided_on < day <= today for day in passed):
             due.add(pk)
     return due
 
 
 def _without_result(trial: Trial, endpoint: str) -> set[int]:
-    return {
-        person.participant
-        for person in datasets.persons(trial, endpoint)
-        if person.is_enrolled and person.anchor_day is not None
-    } - set(
-        Adjudication.objects.current()
-        .filter(participant__trial=trial, endpoint=endpoint)
-        .values_list("participant_id", flat=True)
-    )
+    enrolled = datasets.with_anchor().filter(trial=trial, day_0__isnull=False)
+    enrolled = enrolled.exclude(enrolment=None, is_external=False)
+    have = Adjudication.objects.current().filter(endpoint=endpoint).values("participant")
+    return set(enrolled.exclude(pk__in=have).values_list("pk", flat=True))
+
+
+def _decided_by_another_version(trial: Trial, endpoint: EndpointSpec) -> set[int]:
+    """Results of an earlier version of the method, or of another protocol version than the participant's now."""
+    current = Adjudication.objects.current().filter(participant__trial=trial, endpoint=endpoint.id)
+    outdated = current.exclude(method_version=METHOD_VERSION)
+    outdated |= current.exclude(protocol_version=F("participant__protocol_version"))
+    return set(outdated.values_list("participant_id", flat=True))

@@ -20,16 +20,20 @@ log = get_logger(__name__)
 
 @shared_task
 def adjudicate_participants(participants: list[int]) -> None:
-    actions.adjudicate(participants=participants, as_of=timezone.localdate())
+    actions.adjudicate(participants=participants)
     for trial in Trial.objects.filter(participants__in=participants).distinct():
         actions.refresh_gates(trial=trial)
 
 
 @shared_task
 def sweep() -> None:
-    due = selectors.needing_adjudication(as_of=timezone.localdate())
-    for at in range(0, len(due), actions.BATCH):
-        adjudicate_participants(due[at : at + actions.BATCH])
+    """Decide what was missed or has become due by the days that passed; then look at every gate that waits.
+
+    A worker that was killed between the endpoints and the gate left no note of the gate: this looks at it again.
+    """
+    actions.adjudicate(participants=selectors.needing_adjudication(now=timezone.now()))
+    for trial in Trial.objects.filter(versions__status="ACTIVE").distinct():
+        actions.refresh_gates(trial=trial)
 
 
 def ask_for_adjudication(*, participant_ids: tuple[int, ...]) -> None:

@@ -16,7 +16,10 @@ from trials.domain.language import MethodSpec
 
 @dataclass(frozen=True)
 class Person:
-    """One participant, as far as the sets ask. ``removed`` and ``evaluable`` may be not known (None)."""
+    """One participant, as far as the sets ask. ``removed`` and ``evaluable`` may be not known (None).
+
+    ``status`` is the state of follow-up (:class:`trials.domain.lifecycle.ParticipantState`).
+    """
 
     participant: int
     number: str
@@ -26,6 +29,9 @@ class Person:
     removed: bool | None
     evaluable: bool | None
     anchor_day: date | None
+    status: str = ""
+    failure_reason: str = ""
+    site: str = ""
     values: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -113,3 +119,20 @@ def members(sets: Sequence[AnalysisSet], of: str, persons: Sequence[Person]) -> 
     else:
         base = [person for person in base if person.kind is not GroupKind.EXTERNAL]
     return METHODS[wanted.method].select(base, wanted.parameters)
+
+
+def lineage(sets: Sequence[AnalysisSet], of: str) -> list[AnalysisSet]:
+    """The sets from the widest one to ``of``, each narrowing the one before.
+
+    Raises KeyError for a set that the definition does not have.
+    """
+    by_id = {each.id: each for each in sets}
+    chain = [by_id[of]]
+    while chain[0].base:
+        chain.insert(0, by_id[chain[0].base])
+    return chain
+
+
+def items_read(sets: Sequence[AnalysisSet]) -> frozenset[str]:
+    """The addresses whose values the sets ask for."""
+    return frozenset(str(each.parameters["item"]) for each in sets if each.method == "with_value")

@@ -146,11 +146,23 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class Evaluability:
+    """Whether the participant counts as evaluable (None: not known yet), why, and the ``cause`` that forbids it."""
+
+    answer: bool | None
+    sentence: str
+    cause: str = ""
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """The answer with its reasons. ``evaluable`` is independent of ``status``; None: not known yet."""
+    """The answer with its reasons. ``evaluability`` is independent of ``status``.
+
+    ``censored_day`` is the last day on which the endpoint is known not to have happened, where it did not.
+    """
 
     status: Status
-    evaluable: bool | None
+    evaluability: Evaluability
     sentence: str
     event_day: int | None = None
     competing_kind: str = ""
@@ -158,6 +170,11 @@ class Outcome:
     censored_day: int | None = None
     evidence: tuple[Measurement, ...] = ()
     flags: tuple[str, ...] = ()
+
+    @property
+    def evaluable(self) -> bool | None:
+        """Yes, no, or not known yet."""
+        return self.evaluability.answer
 
 
 @dataclass(frozen=True)
@@ -192,8 +209,14 @@ def adjudicate(
     54
     """
     if as_of_day is None:
-        return Outcome(Status.PENDING, None, "The day that the schedule counts from is not known yet.")
-    events = sorted(competing, key=lambda event: (event.earliest_day, event.latest_day))
+        return Outcome(
+            Status.PENDING,
+            Evaluability(None, "Not known before the day that the schedule counts from."),
+            "The day that the schedule counts from is not known yet.",
+        )
+    # What happened before the anchor is history; a partial date that reaches back before it starts there.
+    after_anchor = [replace(e, earliest_day=max(e.earliest_day, 0)) for e in competing if e.latest_day >= 0]
+    events = sorted(after_anchor, key=lambda event: (event.earliest_day, event.latest_day))
     if any(event.earliest_day != event.latest_day for event in events):
         return _undated(rule, list(measurements), events, as_of_day, last_contact_day, removed)
     return _dated(rule, list(measurements), events, as_of_day, last_contact_day, removed)
@@ -223,14 +246,18 @@ def _undated(
         for end in ("earliest_day", "latest_day")
     ]
     early, late = readings
-    evaluable = early.evaluable if early.evaluable is late.evaluable else None
-    if (early.status, early.event_day) == (late.status, late.event_day):
-        return replace(early, evaluable=evaluable)
     kinds = ", ".join(sorted({e.kind.replace("_", " ") for e in events if e.earliest_day != e.latest_day}))
+    evaluability = early.evaluability
+    if early.evaluable is not late.evaluable:
+        evaluability = Evaluability(None, f"The date of {kinds} is known in part only.")
+    if (early.status, early.event_day) == (late.status, late.event_day):
+        return replace(early, evaluability=evaluability)
+    first_end = min(day for o in readings for day in (o.event_day, o.competing_day, o.censored_day) if day is not None)
     return Outcome(
         Status.INSUFFICIENT_DATA,
-        evaluable,
+        evaluability,
         f"The date of {kinds} is known in part only, and the endpoint depends on the missing part.",
+        censored_day=max(first_end, 0),
         flags=("partial date of a competing event",),
     )
 
@@ -247,7 +274,7 @@ def _dated(
     dates = _one_a_date(rule, after_anchor)
     flags = _flags(rule, dates)
     first_event = events[0] if events and events[0].latest_day <= as_of_day else None
-    evaluable = _evaluable(rule, first_event, as_of_day, removed)
+    evaluability = _evaluability(rule, first_event, as_of_day, removed)
     run = _first_run(rule, dates)
     event_day = (run[-1] if rule.event_day == "confirm" else run[0]).day if run else None
 
@@ -258,43 +285,44 @@ def _dated(
             kind = first_event.kind.replace("_", " ")
             return Outcome(
                 Status.COMPETING,
-                evaluable,
+                evaluability,
                 f"{kind.capitalize()} on day {day} came first.",
                 competing_kind=first_event.kind,
                 competing_day=day,
                 flags=flags,
             )
     if run:
-        values = " and ".join(f"{m.measurement.value} on day {m.day}" for m in run)
+        values = " and ".join(f"{_plain(m.measurement)} on day {m.day}" for m in run)
         return Outcome(
             Status.REACHED,
-            evaluable,
+            evaluability,
             f"{values}: {rule.consecutive} in a row {rule.operator} {rule.threshold}.",
             event_day=event_day,
             evidence=tuple(m.measurement for m in run),
             flags=flags,
         )
+    last_day = max((m.day for m in after_anchor), default=0)
+    censored = min(last_day, rule.confirm_last_day)
     if as_of_day <= rule.confirm_last_day:
         return Outcome(
             Status.PENDING,
-            evaluable,
-            f"Day {rule.confirm_last_day} has not passed (today is day {as_of_day}).",
+            evaluability,
+            f"Day {rule.confirm_last_day} has not passed (asked on day {as_of_day}).",
+            censored_day=censored,
             evidence=tuple(m.measurement for m in dates[-rule.consecutive :]),
             flags=flags,
         )
-    last_day = max((m.day for m in after_anchor), default=0)
     last_known = as_of_day if last_contact_day is None else max(last_contact_day, last_day)
-    censored = min(last_day, rule.confirm_last_day)
     if last_day <= rule.adequate_until_day or last_known < rule.confirm_last_day:
         why = (
             f"The last measurement is of day {last_day}, not after day {rule.adequate_until_day}."
             if last_day <= rule.adequate_until_day
             else f"Follow-up ended on day {last_known}, before day {rule.confirm_last_day}."
         )
-        return Outcome(Status.INSUFFICIENT_DATA, evaluable, why, censored_day=censored, flags=flags)
+        return Outcome(Status.INSUFFICIENT_DATA, evaluability, why, censored_day=censored, flags=flags)
     return Outcome(
         Status.NOT_REACHED,
-        evaluable,
+        evaluability,
         f"No {rule.consecutive} measurements in a row {rule.operator} {rule.threshold} by day {rule.confirm_last_day}.",
         censored_day=censored,
         evidence=tuple(m.measurement for m in dates if m.day <= rule.confirm_last_day),
@@ -338,13 +366,24 @@ def _first_run(rule: Rule, dates: Sequence[_OfDate]) -> list[_OfDate] | None:
     return None
 
 
-def _evaluable(rule: Rule, first_event: CompetingEvent | None, as_of_day: int, removed: bool | None) -> bool | None:
+def _evaluability(rule: Rule, first_event: CompetingEvent | None, as_of_day: int, removed: bool | None) -> Evaluability:
     """No competing event strictly before the horizon and not removed; not known while either is open."""
-    if removed or (first_event is not None and first_event.earliest_day < rule.horizon_day):
-        return False
-    if removed is None or as_of_day < rule.horizon_day:
-        return None
-    return True
+    if removed:
+        return Evaluability(False, "Removed for a major deviation from the protocol.", "removal")
+    if first_event is not None and first_event.earliest_day < rule.horizon_day:
+        kind = first_event.kind.replace("_", " ").capitalize()
+        sentence = f"{kind} on day {first_event.earliest_day}, before day {rule.horizon_day}."
+        return Evaluability(False, sentence, first_event.kind)
+    if removed is None:
+        return Evaluability(None, "A major deviation waits for a person to confirm or refute it.")
+    if as_of_day < rule.horizon_day:
+        return Evaluability(None, f"Not known before day {rule.horizon_day}.")
+    return Evaluability(True, f"No competing event before day {rule.horizon_day}, and not removed.")
+
+
+def _plain(measurement: Measurement) -> str:
+    """The value as a reader writes it: ``0.05``, not ``0.05000000``."""
+    return "no value" if measurement.value is None else f"{measurement.qualifier}{measurement.value.normalize():f}"
 
 
 def _flags(rule: Rule, dates: Sequence[_OfDate]) -> tuple[str, ...]:
@@ -356,7 +395,7 @@ def _flags(rule: Rule, dates: Sequence[_OfDate]) -> tuple[str, ...]:
         if earlier > 0 and later - earlier > rule.max_gap_days
     ]
     unknown = [
-        f"day {d.day}: {d.measurement.qualifier}{d.measurement.value} does not tell"
+        f"day {d.day}: {_plain(d.measurement)} does not tell"
         if d.measurement.value is not None
         else f"day {d.day}: no value"
         for d in dates

@@ -46,6 +46,15 @@ def after(state: GateState, event: GateEvent) -> GateState:
         raise ValueError(f"A gate that is {state} cannot {event}.") from None
 
 
+def decisions(stage: int, stages: int) -> tuple[str, ...]:
+    """What a person may decide of ``stage``: the last one succeeds or stops, an earlier one may go on.
+
+    >>> decisions(1, 2), decisions(2, 2)
+    (('continue', 'modify', 'stop'), ('success', 'stop'))
+    """
+    return ("success", "stop") if stage >= stages else ("continue", "modify", "stop")
+
+
 @dataclass(frozen=True)
 class Stage:
     """One stage of the design: cumulative number of evaluable participants, and the responders it asks for."""

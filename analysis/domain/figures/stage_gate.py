@@ -1,0 +1,132 @@
+"""The stages of the design: how many have reached the endpoint against how many must."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analysis.domain.figures.frame import BLUE, GREY, ORANGE, PALE, Spec, Table, framed, inline
+
+WIDTH, BAR = 560, 30
+
+
+@dataclass(frozen=True)
+class StageCount:
+    """One stage now: the responders and the decided among the planned, and what the design asks for."""
+
+    stage: int
+    n: int
+    at_least: int
+    decided: int
+    responders: int
+    state: str
+    decision: str = ""
+
+    @property
+    def open(self) -> int:
+        return max(self.n - self.decided, 0)
+
+    @property
+    def outlook(self) -> str:
+        """Whether the boundary is met, can still be met, or cannot."""
+        if self.responders >= self.at_least:
+            return "boundary met"
+        missing = self.at_least - self.responders
+        if missing > self.open:
+            return "boundary out of reach"
+        return f"still possible: {missing} more of the next {self.open}" if self.open else "boundary not met"
+
+
+@dataclass(frozen=True)
+class StageGates:
+    """The stages of a design in order."""
+
+    stages: tuple[StageCount, ...]
+
+
+def _words(stage: StageCount) -> str:
+    return f"{stage.responders} of {stage.decided} reached it, {stage.at_least} of {stage.n} needed: {stage.outlook}"
+
+
+def spec(result: StageGates) -> Spec:
+    """One bar a stage: reached, decided otherwise, still open; the boundary as a line across it."""
+    parts: list[dict[str, object]] = []
+    for stage in result.stages:
+        others = max(stage.decided - stage.responders, 0)
+        starts = (0, stage.responders, stage.responders + others)
+        widths = (stage.responders, others, stage.open)
+        for kind, start, width in zip(("reached", "not reached", "not decided yet"), starts, widths, strict=True):
+            if width:
+                words = f"stage {stage.stage}: {width} {kind}"
+                parts.append({"stage": _label(stage), "kind": kind, "from": start, "to": start + width, "words": words})
+    labels = [_label(stage) for stage in result.stages]
+    longest = max(stage.n for stage in result.stages)
+    y = {"field": "stage", "type": "nominal", "sort": labels, "scale": {"paddingInner": 0.9, "paddingOuter": 0.5}}
+    x = {"type": "quantitative", "scale": {"domain": [0, longest], "nice": False}}
+    axis = {"title": "Evaluable participants", "grid": False, "tickMinStep": 1}
+    kinds: Sequence[tuple[str, str]] = (("reached", BLUE), ("not reached", ORANGE), ("not decided yet", PALE))
+    shown = [(kind, colour) for kind, colour in kinds if any(part["kind"] == kind for part in parts)]
+    scale = {"domain": [kind for kind, _ in shown], "range": [colour for _, colour in shown]}
+    marks = [
+        {"stage": _label(s), "at": s.at_least, "words": f"{s.at_least} needed", "outlook": _words(s)}
+        for s in result.stages
+    ]
+    return framed(
+        width=WIDTH,
+        height={"step": BAR},
+        layer=[
+            {
+                "data": inline(parts),
+                "mark": {"type": "bar", "height": BAR},
+                "encoding": {
+                    "y": {**y, "axis": {"title": None, "ticks": False, "domain": False, "labelPadding": 8}},
+                    "x": {**x, "field": "from", "axis": axis},
+                    "x2": {"field": "to"},
+                    "color": {
+                        "field": "kind",
+                        "type": "nominal",
+                        "scale": scale,
+                        "legend": {"symbolType": "square", "symbolSize": 120},
+                    },
+                    "description": {"field": "words", "type": "nominal"},
+                },
+            },
+            {
+                "data": inline(marks),
+                "mark": {"type": "tick", "thickness": 3, "size": BAR + 14, "color": GREY},
+                "encoding": {
+                    "y": y,
+                    "x": {**x, "field": "at"},
+                    "description": {"field": "outlook", "type": "nominal"},
+                },
+            },
+            {
+                "data": inline(marks),
+                "mark": {"type": "text", "dy": -BAR / 2 - 13, "aria": False},
+                "encoding": {"y": y, "x": {**x, "field": "at"}, "text": {"field": "words"}},
+            },
+        ],
+    )
+
+
+def _label(stage: StageCount) -> str:
+    return f"Stage {stage.stage}"
+
+
+def table(result: StageGates) -> Table:
+    """One row a stage."""
+    return Table(
+        ("Stage", "Planned", "Decided", "Reached", "Needed", "Outlook", "Gate"),
+        tuple(
+            (
+                _label(s),
+                s.n,
+                s.decided,
+                s.responders,
+                s.at_least,
+                s.outlook,
+                f"{s.state}, {s.decision}" if s.decision else s.state,
+            )
+            for s in result.stages
+        ),
+    )
