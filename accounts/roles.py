@@ -60,7 +60,7 @@ class Permission(Enum):
     # Looking and taking out
     VIEW_DASHBOARD = "See the trial dashboard: accrual, endpoints and safety with their denominators."
     EXPORT_DATA = "Export data sets with dictionary and checksum."
-    EXPORT_IDENTIFYING_DATES = "Export exact dates instead of days relative to the transplant."
+    EXPORT_IDENTIFYING_DATES = "Export what identifies a person as well, such as the date of birth."
     VIEW_AUDIT = "Read the audit trail and check its chain."
 
     # The trial itself
@@ -189,7 +189,7 @@ class Monitor(Role):
     key = "monitor"
     display_name = "Monitor"
     description = """Compares recorded values with the source documents and raises data queries.
-    Reads the audit trail. Enters and changes no value."""
+    Reads the audit trail and exports data sets. Enters and changes no value."""
     scope = Scope.TRIAL
     side = Side.SPONSOR
     permissions = frozenset(
@@ -200,6 +200,7 @@ class Monitor(Role):
             Permission.VERIFY_SOURCE_DATA,
             Permission.RAISE_DATA_QUERY,
             Permission.RECORD_DEVIATION,
+            Permission.EXPORT_DATA,
             Permission.VIEW_AUDIT,
         }
     )

@@ -528,7 +528,9 @@ def casebook_grid(participant: Participant, today: date) -> CasebookGrid:
 
 def forms_by_visit(participant: Participant) -> dict[str, frozenset[str]]:
     """Visit code → ids of the forms the protocol asks there."""
-    return {visit.code: frozenset(visit.forms) for visit in planned_visits_of(participant)}
+    # The forms do not depend on the date; any date spares the question for the participant's own.
+    planned = planned_visits_of(participant, participant.screened_on)
+    return {visit.code: frozenset(visit.forms) for visit in planned}
 
 
 @dataclass(frozen=True)
@@ -541,7 +543,12 @@ class OpenWork:
 
 
 def open_work(membership: Membership, today: date, *, limit: int = 200) -> OpenWork:
-    """Forms in progress, forms due at visits whose window is open, and imports that were checked and not written."""
+    """Forms in progress, forms due at visits whose window is open, and imports that were checked and not written.
+
+    Nothing for a role that enters no values.
+    """
+    if not membership.may(Permission.RECORD_OBSERVATION):
+        return OpenWork((), (), ())
     entries = (
         FormEntry.objects.visible_to(membership)
         .filter(status=EntryStatus.IN_PROGRESS)
@@ -562,12 +569,19 @@ def open_work(membership: Membership, today: date, *, limit: int = 200) -> OpenW
         .order_by("latest_date", "participant_id")
     )
     begun = set(FormEntry.objects.filter(visit__in=visits).values_list("visit_id", "form"))
-    by_participant: dict[int, dict[str, frozenset[str]]] = {}
+    forms_of: dict[tuple[int, str], dict[str, frozenset[str]]] = {}
     for visit in visits:
-        codes = by_participant.setdefault(visit.participant_id, forms_by_visit(visit.participant))
-        for form in entry_forms(visit.participant.protocol):
-            if form.id in codes.get(visit.code, ()) and not form.repeating and (visit.pk, form.id) not in begun:
-                due.append((visit, form.id))
+        kind = (visit.participant.protocol_version_id, visit.participant.group)
+        if kind not in forms_of:
+            forms_of[kind] = forms_by_visit(visit.participant)
+        codes = forms_of[kind]
+        due += [
+            (visit, form.id)
+            for form in entry_forms(visit.participant.protocol)
+            if form.id in codes.get(visit.code, ())
+            and not (form.repeating or form.per_participant)
+            and (visit.pk, form.id) not in begun
+        ]
     imports = LabImport.objects.visible_to(membership).filter(state=LabImport.State.CHECKED).order_by("pk")[:limit]
     return OpenWork(tuple(entries), tuple(due[:limit]), tuple(imports))
 

@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO
 
-from casebook.domain.answers import MISSING_REASONS
 from exchange.domain.codebook import (
     CODEBOOK_HEADER,
     CODELIST_HEADER,
+    MISSING_CODES,
     Cell,
     Row,
     Table,
@@ -31,13 +31,6 @@ from exchange.domain.delimited import Variant, written, written_for_spreadsheet
 NO_MOMENT = (1980, 1, 1, 0, 0, 0)
 #: Rows between two words about the progress.
 TELL_EVERY = 500
-
-NOT_IN_VERSION = "NIV"
-#: Why a cell is empty: the reasons that people give, and one that follows from the protocol version.
-MISSING_CODES = {
-    **MISSING_REASONS,
-    NOT_IN_VERSION: "not collected in the participant's protocol version",
-}
 
 Tell = Callable[[int], None]
 
@@ -124,7 +117,7 @@ def write_archive(to: IO[bytes], tables: Sequence[Table], preface: Preface, *, t
             told = _telling(rows, expected, place, len(tables), tell) if tell else rows
             archive.add_rows(f"{table.name}.csv", [column.name for column in table.columns], told)
         archive.add_rows("codebook.csv", CODEBOOK_HEADER, codebook_rows(tables))
-        archive.add_rows("codelists.csv", CODELIST_HEADER, codelist_rows(tables, missing=MISSING_CODES))
+        archive.add_rows("codelists.csv", CODELIST_HEADER, codelist_rows(tables))
         archive.add_text("README.txt", readme(preface, tables, archive.counts))
         sums = "".join(f"{digest}  {name}\n" for name, digest in archive.digests.items())
         archive.add_text("CHECKSUMS.sha256", sums)

@@ -12,6 +12,15 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from casebook.domain.answers import MISSING_REASONS
+
+NOT_IN_VERSION = "NIV"
+#: Why a cell is empty: the reasons that people give, and one that follows from the protocol version.
+MISSING_CODES: Mapping[str, str] = {
+    **MISSING_REASONS,
+    NOT_IN_VERSION: "not collected in the participant's protocol version",
+}
+
 #: What a cell may hold; None is an empty one.
 Cell = str | int | Decimal | date | datetime | bool | None
 Row = Sequence[Cell]
@@ -122,10 +131,10 @@ def codebook_rows(tables: Iterable[Table]) -> Iterator[Row]:
 CODELIST_HEADER = ("codes", "code", "label")
 
 
-def codelist_rows(tables: Iterable[Table], *, missing: Mapping[str, str]) -> Iterator[Row]:
+def codelist_rows(tables: Iterable[Table]) -> Iterator[Row]:
     """Every code of every list that a column names, by the name of the list; the missing codes first."""
     lists = {column.codes.name: column.codes for table in tables for column in table.columns if column.codes}
-    for code, label in missing.items():
+    for code, label in MISSING_CODES.items():
         yield "missing", code, label
     for name in sorted(lists.keys() - {"missing"}):
         for code, label in lists[name].codes:
