@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from tests.world import ENROLLED_ON, SCREENED_ON, World, definition
+from tests.world import ENROLLED_ON, SCREENED_ON, World, definition, person
 from trials import actions, selectors
 from trials.models import Participant
 from trials.permissions import NotPossible
@@ -60,6 +61,24 @@ def test_without_consent_nobody_is_eligible(world: World) -> None:
     assessment = world.assessed(participant)
     assert assessment.outcome == "unknown"
     assert assessment.criteria[0]["sentence"] == "No signed consent is recorded."
+
+
+def test_a_protocol_with_a_criterion_on_its_consent_is_asked_once() -> None:
+    text = (Path(actions.__file__).parents[1] / "definitions" / "parachute" / "v1.yaml").read_text()
+    version = actions.publish_protocol(text=text, file="v1.yaml", kind="practice", by=None, reason="first version")
+    site = version.trial.sites.get(code="PMC")
+    on = date(2016, 3, 1)
+    actions.record_site_approval(site=site, version=version, approved_on=on, by=None)
+    by = actions.grant_membership(
+        user=person("iris"), trial=version.trial, role="investigator", site=site, valid_from=on, by=None, reason="start"
+    )
+    participant = actions.register_participant(
+        trial=version.trial, site=site, birth_date="2010", sex="female", screened_on=on, by=by
+    )
+    assessment = actions.assess_eligibility(participant=participant, values={}, by=by)
+    ids = [row["id"] for row in assessment.criteria]
+    assert "I8" in ids
+    assert "CONSENT" not in ids
 
 
 def test_a_withdrawal_is_recorded_once_and_nothing_is_erased(world: World) -> None:

@@ -18,7 +18,7 @@ from audit import context
 from trials.actions.schedule import plan_visits
 from trials.domain import eligibility
 from trials.domain.answers import Answer
-from trials.domain.conditions import MISSING, Observed
+from trials.domain.conditions import MISSING, Observed, items_of
 from trials.domain.consent import consent_verdict
 from trials.domain.definition import CheckBy, Criterion, Protocol
 from trials.domain.eligibility import Assessment, CriterionVerdict, HumanAnswer, Kind, Outcome, Result
@@ -52,6 +52,8 @@ from trials.selectors import latest_assessment, signed_consents, usable_version
 
 #: The row of an assessment that says whether consent counts; the protocol's own criteria stand below it.
 CONSENT = "CONSENT"
+#: The calculation of an item that holds the same answer.
+CONSENT_CALCULATION = "consent_valid"
 
 
 @transaction.atomic
@@ -309,9 +311,12 @@ def judged(participant: Participant, values: Mapping[str, Observed], *, on: date
 
 
 def with_consent(participant: Participant, values: Mapping[str, Observed], assessed: Assessment) -> Assessment:
-    """The assessment with the consent in front: nobody takes part on a consent that is missing or does not count."""
+    """The assessment with the consent in front: nobody takes part on a consent that is missing or does not count.
+
+    A protocol whose own criterion reads the computed validity of the consent says so itself.
+    """
     rule = participant.protocol.consent
-    if not rule.required:
+    if not rule.required or _has_consent_criterion(participant.protocol):
         return assessed
     verdict = consent_verdict(rule, signed_consents(participant), site=participant.site.code, values=values)
     result = {Answer.YES: Result.MET, Answer.NO: Result.NOT_MET, Answer.UNKNOWN: Result.UNKNOWN}[verdict.answer]
@@ -332,6 +337,17 @@ def with_consent(participant: Participant, values: Mapping[str, Observed], asses
     elif result is Result.UNKNOWN and outcome is Outcome.ELIGIBLE:
         outcome = Outcome.UNKNOWN
     return replace(assessed, outcome=outcome, criteria=(row, *assessed.criteria))
+
+
+def _has_consent_criterion(protocol: Protocol) -> bool:
+    computed = {
+        f"{form.id}.{item.id}" for form in protocol.forms for item in form.items if item.computed == CONSENT_CALCULATION
+    }
+    return any(
+        computed & set(items_of(criterion.when))
+        for criterion in protocol.eligibility.include
+        if criterion.when is not None
+    )
 
 
 def criterion_data(verdict: CriterionVerdict) -> dict[str, object]:
