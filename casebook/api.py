@@ -56,7 +56,7 @@ class ResultSerializer(serializers.ModelSerializer[LabResult]):
 
 class DrawSerializer(serializers.ModelSerializer[LabDraw]):
     results = ResultSerializer(many=True, read_only=True)
-    visit = serializers.SlugRelatedField(slug_field="code", read_only=True)
+    visit: Any = serializers.SlugRelatedField(slug_field="code", read_only=True)
 
     class Meta:
         model = LabDraw
@@ -70,7 +70,7 @@ class EventSerializer(serializers.ModelSerializer[ClinicalEvent]):
 
 
 class EntrySerializer(serializers.ModelSerializer[FormEntry]):
-    visit = serializers.SlugRelatedField(slug_field="code", read_only=True)
+    visit: Any = serializers.SlugRelatedField(slug_field="code", read_only=True)
 
     class Meta:
         model = FormEntry
@@ -360,7 +360,7 @@ class LabImports(CasebookView):
         found = actions.check_lab_file(
             content=file.read(),
             file_name=file.name or "",
-            laboratory=str(request.data.get("laboratory", "")),
+            laboratory=str(request.POST.get("laboratory", "")),
             by=self.membership,
         )
         return Response(self.get_serializer(found).data, status=status.HTTP_201_CREATED)
@@ -374,7 +374,7 @@ class OneLabImport(CasebookView):
     def get(self, request: Request, trial: str, lab_import: int) -> Response:
         """One file with the report of its dry run; while it is not written, worked out on the results of now."""
         found = selectors.lab_import_for(self.membership, lab_import)
-        data = self.get_serializer(found).data
+        data: dict[str, Any] = dict(self.get_serializer(found).data)
         if found.state == LabImport.State.CHECKED:
             plan = plan_of(bytes(found.content), laboratory=found.laboratory, membership=self.membership)
             data |= {"report": plan.report(), "shown": plan.sha256}

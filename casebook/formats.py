@@ -71,10 +71,6 @@ class LabPlan:
     rejections: tuple[Rejection, ...] = ()
 
     @property
-    def participants(self) -> tuple[int, ...]:
-        return tuple(sorted({row.participant.pk for row in (*self.new, *self.changed)}))
-
-    @property
     def questions(self) -> tuple[tuple[int, str], ...]:
         """Row and sentence of every value that is kept and unusual."""
         return tuple((row.row, question) for row in (*self.new, *self.changed) for question in row.read.questions)
@@ -138,6 +134,15 @@ def plan_of(content: bytes, *, laboratory: str, membership: Membership) -> LabPl
         else:
             changed.append(placed)
     return LabPlan(tuple(new), tuple(changed), same, tuple(sorted(rejections, key=lambda one: one.row)))
+
+
+def participants_in(content: bytes, membership: Membership) -> tuple[int, ...]:
+    """The keys of the participants a file is about, as far as the membership sees them, in order."""
+    try:
+        codes = {row.participant for row in read_lab_file(content).rows}
+    except LabFileRefused:
+        return ()
+    return tuple(sorted({one.pk for one in _people(membership, codes).values()}))
 
 
 def _people(membership: Membership, codes: set[str]) -> dict[str, Participant]:

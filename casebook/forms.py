@@ -111,7 +111,7 @@ def typed_answers(form: Form, posted: QueryDict) -> Typed:
         if posted.get(f"choose:{item.id}") == "theirs":
             continue
         if item.id in posted:
-            answers[item.id] = posted[item.id]
+            answers[item.id] = posted.get(item.id, "")
             chosen[item.id] = posted.get(f"unit:{item.id}", "")
     return Typed(answers, chosen)
 
@@ -309,7 +309,7 @@ def _grade_item(kind: EventKind) -> Item:
 def typed_event(kind: EventKind, posted: QueryDict) -> dict[str, str]:
     """Date, grade, note and details as they came."""
     names = ("occurred", "grade", "note", *(item.id for item in details_of(kind)))
-    return {name: posted[name] for name in names if name in posted}
+    return {name: posted.get(name, "") for name in names if name in posted}
 
 
 # --- The grid of results ------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from casebook.announcements import observation_recorded
 from casebook.domain.answers import Problem
 from casebook.domain.lab_files import too_large
 from casebook.domain.results import visit_of_draw
-from casebook.formats import Change, LabPlan, plan_of
+from casebook.formats import Change, LabPlan, participants_in, plan_of
 from casebook.models import LabDraw, LabImport, LabResult
 from casebook.permissions import Conflict, check_can_import_labs, check_can_write_import
 from trials.models import Membership, Participant
@@ -75,7 +75,7 @@ def write_lab_import(*, lab_import: LabImport, by: Membership, shown: str, reaso
         return lab_import
     check_can_write_import(by, lab_import)
     content = bytes(lab_import.content)
-    concerned = plan_of(content, laboratory=lab_import.laboratory, membership=by).participants
+    concerned = participants_in(content, by)
     # In the order of their keys, so that two imports never wait for each other.
     list(Participant.objects.select_for_update(no_key=True).filter(pk__in=concerned).order_by("pk"))
     plan = plan_of(content, laboratory=lab_import.laboratory, membership=by)

@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-#: A year of results of a trial of 300 participants; also what one transaction writes in seconds.
-MAX_ROWS = 50_000
+#: What one transaction writes, with its audit trail, while somebody waits for it.
+MAX_ROWS = 25_000
 MAX_BYTES = 10 * 1024 * 1024
 MAX_FIELD_CHARACTERS = 200
 MAX_REJECTIONS = 1000

@@ -27,8 +27,8 @@ def eligibility(request: TrialRequest, participant: int) -> HttpResponse:
     status, problems = 200, []
     if request.method == "POST":
         answers = {
-            name[7:]: (answer, request.POST.get(f"comment:{name[7:]}", ""))
-            for name, answer in request.POST.items()
+            name[7:]: (str(answer), request.POST.get(f"comment:{name[7:]}", ""))
+            for name, answer in request.POST.dict().items()
             if name.startswith("answer:") and answer
         }
         try:

@@ -32,8 +32,9 @@ def labs(request: TrialRequest, participant: int) -> HttpResponse:
     subject = participant_of(request, participant)
     if request.method != "POST":
         return _grid(request, subject)
-    typed = {name[6:]: text.strip() for name, text in request.POST.items() if name.startswith("value:")}
-    units = {name[5:]: text for name, text in request.POST.items() if name.startswith("unit:")}
+    posted = request.POST.dict()
+    typed = {name[6:]: str(text).strip() for name, text in posted.items() if name.startswith("value:")}
+    units = {name[5:]: str(text) for name, text in posted.items() if name.startswith("unit:")}
     values = {name: Written(text, units.get(name, "")) for name, text in typed.items() if text}
     try:
         sampled_at = entered_moment(subject, request.POST.get("sampled_at", ""))

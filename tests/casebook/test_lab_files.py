@@ -62,7 +62,7 @@ def test_files_that_are_read(content: bytes, rows: int) -> None:
         (file(HEAD, 'P001,2025-03-31,CD4,"52,cells/µL'), 2, "", "opened and never closed"),
         (file(HEAD, ROW, 'P001,2025-03-31,CD4,"52"x,cells/µL'), 3, "", "quote stands inside"),
         (file(HEAD, 'P001,2025-03-31,CD4,"' + "5" * 200_000 + '",cells/µL'), 2, "", "longer than any result"),
-        (file(HEAD, *[ROW] * (MAX_ROWS + 1)), MAX_ROWS + 2, "", "50,000 rows are taken at once"),
+        (file(HEAD, *[ROW] * (MAX_ROWS + 1)), MAX_ROWS + 2, "", "25,000 rows are taken at once"),
     ],
 )
 def test_files_that_are_refused_whole(content: bytes, row: int, column: str, reason: str) -> None:

@@ -275,6 +275,8 @@ def _range(number: Decimal, qualifier: str) -> Interval[Decimal]:
         return Interval(None, number, high_open=True)
     if qualifier == ">":
         return Interval(number, None, low_open=True)
+    if qualifier in ("<=", ">="):
+        return Interval(None, number) if qualifier == "<=" else Interval(number, None)
     return Interval.point(number)
 
 
