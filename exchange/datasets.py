@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
-from itertools import chain
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery
@@ -92,7 +92,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Extent:
-    """How far an export reaches: a trial or one of its sites, up to one row of its trail; and what its reader may see."""
+    """How far an export reaches: a trial or one site of it, up to one row of its trail; and what its reader may see."""
 
     trial: Trial
     site_id: int | None
@@ -150,7 +150,7 @@ class Dataset:
 Fetch = Callable[[], tuple[int | None, Iterator[Row]]]
 
 
-def _streamed(rows: QuerySet, make: Callable[..., Row]) -> Fetch:  # type: ignore[type-arg]
+def _streamed(rows: QuerySet[Any, Any], make: Callable[..., Row]) -> Fetch:
     """Rows of a query in its order, each made into a row of the table, fetched by a cursor of the server."""
 
     def fetch() -> tuple[int | None, Iterator[Row]]:
@@ -312,23 +312,20 @@ def eligibility(extent: Extent) -> list[Table]:
         .values_list("participant_id", "protocol_version_id", "outcome", "criteria", "assessed_at")
     )
 
-    def criteria(pk: int, version: int, outcome: str, verdicts: list[dict[str, Cell]], assessed_at: datetime) -> Row:
-        keys = extent.subjects[pk].keys
-        return [
-            (  # type: ignore[misc]  a row of rows, made flat below
-                *keys,
+    told = ("id", "kind", "text", "result", "stands_in_the_way", "value", "unit", "observed_on", "source", "sentence")
+
+    def fetch() -> tuple[int | None, Iterator[Row]]:
+        return None, (
+            (
+                *extent.subjects[pk].keys,
                 extent.version_names[version],
                 assessed_at,
                 outcome,
-                *(verdict.get(name) for name in ("id", "kind", "text", "result", "stands_in_the_way")),
-                *(verdict.get(name) for name in ("value", "unit", "observed_on", "source", "sentence")),
+                *(verdict.get(name) for name in told),
             )
+            for pk, version, outcome, verdicts, assessed_at in assessments.iterator(chunk_size=CHUNK)
             for verdict in verdicts
-        ]
-
-    def fetch() -> tuple[int | None, Iterator[Row]]:
-        rows = assessments.iterator(chunk_size=CHUNK)
-        return None, chain.from_iterable(criteria(*row) for row in rows)  # type: ignore[arg-type]
+        )
 
     identify = _criteria_identify(extent)
     columns = (
@@ -351,7 +348,7 @@ def eligibility(extent: Extent) -> list[Table]:
 
 
 def _criteria_identify(extent: Extent) -> bool:
-    """Whether a criterion is asked of an item that identifies a person, so that its value and sentence may do so too."""
+    """Whether a criterion asks an item that identifies a person, so that its value and sentence may do so too."""
     for protocol in extent.protocols.values():
         identifying = {f"{form.id}.{item.id}" for form in protocol.forms for item in form.items if item.identifying}
         for criterion in (*protocol.eligibility.include, *protocol.eligibility.exclude):
@@ -427,7 +424,7 @@ def _visits_of_every_group(extent: Extent) -> bool:
 def entries(extent: Extent) -> list[Table]:
     """One table a form, in the order of the newest definition; its columns are those of every version in use."""
     forms: dict[str, dict[int, Form]] = {}
-    for version, protocol in reversed(extent.protocols.items()):
+    for version, protocol in reversed(list(extent.protocols.items())):
         for form in entry_forms(protocol):
             forms.setdefault(form.id, {})[version] = form
     return [_form_table(extent, versions) for versions in forms.values()]
@@ -494,7 +491,7 @@ def _form_table(extent: Extent, versions: Mapping[int, Form]) -> Table:
 def _item_columns(
     form: str, versions: Mapping[int, Item], extent: Extent
 ) -> tuple[list[Column], Callable[[Subject, FormAnswer], Row]]:
-    """The columns of one item, and what an answer puts into them: value first, then label, unit or day, then why not."""
+    """The columns of one item, and what an answer puts into them: value, then label, unit or day, then why not."""
     item = next(iter(versions.values()))
     name, address = item.id, f"{form}.{item.id}"
     identifying = any(one.identifying for one in versions.values())
@@ -511,7 +508,7 @@ def _item_columns(
         codes = YES_NO_UNKNOWN
         if item.type is ItemType.CODE:
             # Of two versions that word a code differently, the newer one stands.
-            labels = {c.value: c.label for one in reversed(versions.values()) for c in one.codes}
+            labels = {c.value: c.label for one in reversed(list(versions.values())) for c in one.codes}
             codes = CodeList(address, tuple(labels.items()))
         columns = [column("", "", codes=codes), column("_label", ", in words"), missing]
         return columns, lambda _, answer: (answer.value, labels.get(answer.value, ""), answer.missing_reason)
@@ -718,22 +715,22 @@ def adverse_events(extent: Extent) -> list[Table]:
         )
     )
 
-    def make(pk: int, *facts: object) -> Row:
+    def make(pk: int, *facts: Any) -> Row:
         subject = extent.subjects[pk]
         coded, (started, ended, is_ongoing, is_serious, criteria, relations), rest = facts[:9], facts[9:15], facts[15:]
-        return (  # type: ignore[return-value]
+        return (
             *subject.keys,
             *coded,
             started,
-            _precision(str(started)),
-            subject.day_of_text(str(started)),
+            _precision(started),
+            subject.day_of_text(started),
             ended,
-            _precision(str(ended)),
-            subject.day_of_text(str(ended)),
+            _precision(ended),
+            subject.day_of_text(ended),
             is_ongoing,
             is_serious,
-            ";".join(criteria),  # type: ignore[arg-type]
-            *(relations.get(product, "") for product in products),  # type: ignore[attr-defined]
+            ";".join(criteria),
+            *(relations.get(product, "") for product in products),
             *rest,
         )
 

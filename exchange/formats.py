@@ -69,14 +69,14 @@ class Archive:
             if self.variant is Variant.SPREADSHEET:
                 # Without the mark, a spreadsheet reads UTF-8 as the code page of the computer.
                 member.write("\ufeff".encode())
-            text = io.TextIOWrapper(member, encoding="utf-8", newline="", write_through=False)
+            text = io.TextIOWrapper(io.BufferedWriter(member, 1 << 16), encoding="utf-8", newline="")
             lines = csv.writer(text, lineterminator="\r\n")
             lines.writerow(header)
             count = 0
             for row in rows:
                 lines.writerow([cell(value) for value in row])
                 count += 1
-            text.detach()  # flushes; the member is closed by whoever opened it
+            text.flush()
         self.counts[name] = count
         return count
 
@@ -141,8 +141,8 @@ def readme(preface: Preface, tables: Sequence[Table], counts: dict[str, int]) ->
     if preface.variant is Variant.SPREADSHEET:
         variant = (
             "spreadsheet: text that a spreadsheet would compute (it begins with = + - @, a tab or a line end) has an\n"
-            "  apostrophe before it, and each file begins with a byte-order mark. Numbers are untouched. For statistics\n"
-            "  take the variant 'statistical', where text is as it was entered."
+            "  apostrophe before it, and each file begins with a byte-order mark. Numbers are untouched. For\n"
+            "  statistics take the variant 'statistical', where text is as it was entered."
         )
     else:
         variant = (
@@ -174,8 +174,8 @@ def readme(preface: Preface, tables: Sequence[Table], counts: dict[str, int]) ->
         "Reading the files",
         "  UTF-8, comma, lines end with CR LF, quotes as in RFC 4180, the first line names the columns.",
         "  Every file has the keys study, site and subject; rows are in a fixed order.",
-        "  Dates are ISO 8601. One that is known in part is written in part (2017-03), beside its precision; it is never",
-        "  completed. Columns that end in _day hold the study day beside a date that is known to the day.",
+        "  Dates are ISO 8601. One that is known in part is written in part (2017-03), beside its precision; it is",
+        "  never completed. Columns that end in _day hold the study day beside a date that is known to the day.",
         "  Moments end in Z: they are UTC.",
         "",
         "Missing values",

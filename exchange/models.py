@@ -20,7 +20,7 @@ class JobState(models.TextChoices):
     FAILED = "failed", "failed"
 
 
-class JobQuerySet(models.QuerySet):  # type: ignore[type-arg]
+class JobQuerySet(models.QuerySet):
     def visible_to(self, membership: Membership) -> Self:
         """The jobs of the membership's trial that were asked for within its scope."""
         own = self.filter(trial_id=membership.trial_id)

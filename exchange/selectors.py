@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from django.db import connection
 from django.db.models import Count, Q, QuerySet
@@ -90,7 +91,7 @@ def export_jobs(membership: Membership) -> QuerySet[ExportJob]:
     )
 
 
-def export_job_for(membership: Membership, key: object) -> ExportJob:
+def export_job_for(membership: Membership, key: UUID) -> ExportJob:
     return export_jobs(membership).get(key=key)
 
 

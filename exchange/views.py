@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
@@ -31,11 +34,11 @@ class TrialRequest(HttpRequest):
     htmx: Any
 
 
-def member_page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+def member_page(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
     """A page for members of the trial; a job that is not theirs is a 404, never a hint that it exists."""
 
     @login_required
-    def page(request: TrialRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def page(request: TrialRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         kwargs.pop("trial")
         try:
             return view(request, *args, **kwargs)
@@ -81,7 +84,7 @@ def exports(request: TrialRequest) -> HttpResponse:
 
 @member_page
 @require_GET
-def export(request: TrialRequest, key: str) -> HttpResponse:
+def export(request: TrialRequest, key: UUID) -> HttpResponse:
     """One export: how far it is, what is in it, who took it. Asked by the page itself, the part that changes."""
     job = selectors.export_job_for(request.membership, key)
     page = {
@@ -99,7 +102,7 @@ def export(request: TrialRequest, key: str) -> HttpResponse:
 
 @member_page
 @require_GET
-def download(request: TrialRequest, key: str) -> HttpResponse:
+def download(request: TrialRequest, key: UUID) -> HttpResponseBase:
     """The file. Where there is none (any more), the page of the export says why."""
     job = selectors.export_job_for(request.membership, key)
     try:
@@ -110,7 +113,7 @@ def download(request: TrialRequest, key: str) -> HttpResponse:
     return file_response(file, job)
 
 
-def file_response(file: Any, job: ExportJob) -> FileResponse:
+def file_response(file: Path, job: ExportJob) -> FileResponse:
     answer = FileResponse(file.open("rb"), as_attachment=True, filename=job.file_name, content_type="application/zip")
     answer["ETag"] = f'"{job.sha256}"'
     answer["Cache-Control"] = "private, no-store"

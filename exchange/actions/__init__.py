@@ -1,4 +1,4 @@
-"""What is done in this floor. Extracts and the demonstration are imported by name, with all the floors they write to."""
+"""What is done in this floor. Extracts and the demonstration are imported by name: they write to every floor."""
 
 from exchange.actions.exports import (
     download_export,

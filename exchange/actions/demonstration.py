@@ -170,21 +170,23 @@ def _memberships(trial: Trial, users: Mapping[str, User]) -> dict[str, Membershi
 def _reconstruction(trial: Trial, members: Mapping[str, Membership], tell: Tell) -> None:
     """Import the reconstruction, decide its first gate as the publication did, and leave the last one to the user."""
     if not trial.participants.exists():
-        dosing.load_demonstration_table(trial=trial)
-        import_extract(
-            trial=trial,
-            extract=read_extract(RECONSTRUCTIONS / trial.code),
-            by=members["coordinator"],
-            reason="Reconstruction from published figures; no real patients.",
-            tell=lambda line: tell(f"{trial.code}: {line}"),
-        )
+        with transaction.atomic():
+            _practice_table(trial)
+            import_extract(
+                trial=trial,
+                extract=read_extract(RECONSTRUCTIONS / trial.code),
+                by=members["coordinator"],
+                reason="Reconstruction from published figures; no real patients.",
+                tell=lambda line: tell(f"{trial.code}: {line}"),
+            )
     _adjudicate(trial)
     gate = Gate.objects.filter(trial=trial, stage=1).first()
     if gate is not None and gate.state == "proposed":
         by = members["investigator"]
-        analysis.sign_safety_review(
-            gate=gate, review="Adverse events of the first stage reviewed; nothing stands against going on.", by=by
-        )
+        if gate.safety_reviewed_at is None:
+            gate = analysis.sign_safety_review(
+                gate=gate, review="Adverse events of the first stage reviewed; nothing stands against going on.", by=by
+            )
         analysis.decide_gate(
             gate=gate,
             decision="continue",
@@ -205,6 +207,23 @@ def read_extract(folder: Path):  # type: ignore[no-untyped-def]
     return translate(mapping, tables)
 
 
+def _practice_table(trial: Trial) -> None:
+    """The synthetic dosing table, under the name that the trial's definition looks up. Never for clinical use."""
+    file = settings.BASE_DIR / "dosing" / "tables" / "demo_not_for_clinical_use.yaml"
+    cells = file.with_suffix(".csv").read_text(encoding="utf-8")
+    why = "For practice only: not for clinical use."
+    table = dosing.enter_table(
+        trial=trial,
+        description=file.read_text(encoding="utf-8"),
+        cells=cells,
+        code=str(trial.protocol.dosing.parameters["table"]) if trial.protocol.dosing else "",
+        by=None,
+        reason=why,
+    )
+    table = dosing.verify_table(table=table, cells=cells, by=None, reason=why)
+    dosing.approve_table(table=table, by=None, reason=why)
+
+
 def _adjudicate(trial: Trial) -> None:
     """What the worker does on its own a moment later; done here so that the first page shows it."""
     participants = list(trial.participants.values_list("pk", flat=True))
@@ -215,20 +234,18 @@ def _adjudicate(trial: Trial) -> None:
 def _practice(trial: Trial, members: Mapping[str, Membership], tell: Tell) -> None:
     if trial.participants.exists():
         return
-    dosing.load_demonstration_table(trial=trial)
     today = timezone.localdate()
     sites = list(trial.sites.order_by("pk"))
-    for child in CHILDREN:
-        by = members["coordinator"] if child.site == 0 else members["coordinator-b"]
-        _child(trial, sites[child.site], child, today, by, members)
+    with transaction.atomic():
+        _practice_table(trial)
+        for child in CHILDREN:
+            by = members["coordinator"] if child.site == 0 else members["coordinator-b"]
+            _child(trial, sites[child.site], child, today, by)
     _adjudicate(trial)
     tell(f"{trial.code}: {len(CHILDREN)} fictitious participants, from screening to day 140")
 
 
-@transaction.atomic
-def _child(
-    trial: Trial, site: Site, child: Child, today: date, by: Membership, members: Mapping[str, Membership]
-) -> None:
+def _child(trial: Trial, site: Site, child: Child, today: date, by: Membership) -> None:
     zone = ZoneInfo(site.time_zone)
     graft = today + timedelta(days=child.graft_in_days)
     screened = min(graft - timedelta(days=26), today - timedelta(days=2))
@@ -244,17 +261,14 @@ def _child(
         participant=participant,
         version="1.0",
         signed_on=screened,
-        signatory="parent_1" if child.age_years < 12 else "participant",
+        signatory=["parent"] if child.age_years < 12 else ["participant", "parent"],
         by=by,
     )
-    if child.age_years >= 12:
-        trials.record_consent(participant=participant, version="1.0", signed_on=screened, signatory="parent_1", by=by)
     participant = Participant.objects.select_related("trial", "site", "protocol_version__trial").get(pk=participant.pk)
     _forms(participant, child, screened, graft, by)
     if not child.complete:
         return
-    investigator = Membership.objects.get(trial=trial, role="investigator", valid_until=None)
-    _clinical_judgement(participant, child, investigator, by)
+    _clinical_judgement(participant, by)
     if not child.enrolled:
         return
     first_dose = graft - timedelta(days=9)
@@ -338,22 +352,20 @@ def _forms(participant: Participant, child: Child, screened: date, graft: date, 
         )
 
 
-def _clinical_judgement(
-    participant: Participant, child: Child, investigator: Membership, coordinator: Membership
-) -> None:
+def _clinical_judgement(participant: Participant, coordinator: Membership) -> None:
     """The answers that the protocol wants of a human; a criterion that does not apply is not asked."""
     assessment = casebook.check_eligibility(participant=participant, by=coordinator)
     asked = [row["id"] for row in assessment.criteria if row["needs_human"] and row["result"] == "unknown"]
-    answers = dict.fromkeys(asked, ("no", ""))
-    by = investigator if investigator.covers(participant.site_id) else _investigator_at(participant)
-    casebook.answer_criteria(participant=participant, answers=answers, by=by)
+    casebook.answer_criteria(
+        participant=participant, answers=dict.fromkeys(asked, ("no", "")), by=_investigator_at(participant)
+    )
 
 
 def _investigator_at(participant: Participant) -> Membership:
     """The investigator's membership at the participant's site, given for the practice trial's second site."""
     user = User.objects.get(username="investigator")
     known = Membership.objects.filter(
-        user=user, trial=participant.trial, site=participant.site, valid_until=None
+        user=user, trial=participant.trial, site=participant.site, role="investigator", valid_until=None
     ).first()
     return known or trials.grant_membership(
         user=user,

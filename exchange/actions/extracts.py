@@ -7,7 +7,6 @@ from datetime import date
 from typing import Any
 
 from django.db import transaction
-from dosing.actions import InfusionRow
 
 from adverse_events import actions as adverse_events
 from adverse_events.domain.reporting import Report
@@ -17,6 +16,7 @@ from casebook.actions.events import EventRow
 from casebook.actions.laboratory import DrawRow
 from casebook.domain.results import Written
 from dosing import actions as dosing
+from dosing.actions import InfusionRow
 from exchange.domain.extract import Extract, Person
 from exchange.permissions import check_can_import_extract
 from trials import actions as trials

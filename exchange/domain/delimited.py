@@ -18,7 +18,7 @@ class Variant(StrEnum):
 
 
 #: A spreadsheet takes a text that begins with one of these for a formula, or drops it and looks at the next one.
-FORMULA_STARTS = frozenset("=+-@\t\r\n＝＋－＠")  # noqa: RUF001  the wide forms are meant
+FORMULA_STARTS = frozenset("=+-@\t\r\n＝＋－＠")
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", re.ASCII)
 
 
