@@ -84,6 +84,13 @@ class Field:
         return f"f-{self.name}"
 
     @property
+    def words(self) -> str:
+        """The answer as it is read: the label of a code, the number with its unit."""
+        if self.choices:
+            return next((choice.label for choice in self.choices if choice.chosen), self.value)
+        return f"{self.value} {self.unit}".strip() if self.value and self.numeric else self.value
+
+    @property
     def state(self) -> str:
         """How the row is shown: the page sends it back, so that only rows that change are drawn again."""
         if not self.is_shown:
