@@ -15,15 +15,23 @@ class Conflict(NotPossible):
     """Somebody else changed the record meanwhile, or it is there already with other content; nothing was written."""
 
 
-def check_can_record(by: Membership | None, participant: Participant, *, what: str = "enter values") -> None:
-    """Entering and correcting values of forms, draws and clinical events: the roles at the participant's site."""
-    require_for(by, Permission.RECORD_OBSERVATION, participant, doing=what)
+def check_can_record(
+    by: Membership | None, participant: Participant, *, what: str = "enter values", is_import: bool = False
+) -> None:
+    """Entering and correcting values of forms, draws and clinical events: the roles at the participant's site.
+
+    The command line (None) writes only what it imports from a file.
+    """
+    if by is not None or not is_import:
+        require_for(by, Permission.RECORD_OBSERVATION, participant, doing=what)
     if participant.status == ParticipantState.SCREEN_FAILED:
         raise NotPossible(f"{participant} failed screening. Reopen the screening before values are entered.")
 
 
-def check_can_save_form(by: Membership | None, participant: Participant, form: Form, visit: Visit | None) -> None:
-    check_can_record(by, participant, what=f"fill in the form {form.label}")
+def check_can_save_form(
+    by: Membership | None, participant: Participant, form: Form, visit: Visit | None, *, is_import: bool = False
+) -> None:
+    check_can_record(by, participant, what=f"fill in the form {form.label}", is_import=is_import)
     if form.id in KEPT_ELSEWHERE:
         raise NotPossible(f"{form.label} is not filled in here: {KEPT_ELSEWHERE[form.id]}")
     if visit is not None and visit.participant_id != participant.pk:

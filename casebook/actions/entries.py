@@ -75,7 +75,7 @@ def save_entry(
     Raises Refused with every problem, StaleEntry when somebody else saved meanwhile, NotPossible, PermissionDenied.
     """
     spec = _form(participant, form)
-    check_can_save_form(by, participant, spec, visit)
+    check_can_save_form(by, participant, spec, visit, is_import=source is audit.context.Source.IMPORT)
     if repeat < 1 or (repeat > 1 and not spec.repeating):
         raise NotPossible(f"{spec.label} has one entry; it does not repeat.")
     locked(participant)

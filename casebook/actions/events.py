@@ -146,8 +146,7 @@ def import_events(*, rows: Iterable[EventRow], by: Membership | None, reason: st
     known: dict[int, list[ClinicalEvent]] = {}
     for row in rows:
         participant = row.participant
-        if by is not None:
-            check_can_record(by, participant, what="import clinical events")
+        check_can_record(by, participant, what="import clinical events", is_import=True)
         if participant.pk not in moments:
             moments[participant.pk] = selectors.moment_for(participant)
             known[participant.pk] = list(ClinicalEvent.objects.filter(participant=participant, is_void=False))

@@ -52,7 +52,7 @@ def record_draw(
     have, changes nothing where they are equal, and is a Conflict where they differ (correct_result changes a value).
     Raises Refused with a problem an analyte.
     """
-    check_can_record(by, participant, what="enter laboratory results")
+    check_can_record(by, participant, what="enter laboratory results", is_import=source is audit.context.Source.IMPORT)
     locked(participant)
     moment, has_time = site_moment(participant, sampled_at)
     _check_draw(moment, laboratory, specimen)
@@ -138,8 +138,7 @@ def import_draws(*, rows: Iterable[DrawRow], by: Membership | None, reason: str 
     results: list[LabResult] = []
     for pk, own in by_participant.items():
         participant = own[0].participant
-        if by is not None:
-            check_can_record(by, participant, what="import laboratory results")
+        check_can_record(by, participant, what="import laboratory results", is_import=True)
         windows = windows_of(participant)
         known = {
             (draw.sampled_at, draw.laboratory, draw.specimen): draw

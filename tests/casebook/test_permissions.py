@@ -8,6 +8,7 @@ from datetime import date
 import pytest
 from django.core.exceptions import PermissionDenied
 
+from audit.context import Source
 from casebook import actions
 from casebook.domain.results import Written
 from casebook.models import ClinicalEvent, FormEntry, LabDraw, LabImport, LabResult
@@ -109,6 +110,14 @@ def test_who_may(world: World, verb: str) -> None:
             assert counts() == before, f"{name} {verb}"
     for name in sorted(VERBS[verb])[:1]:
         act(name)
+
+
+def test_the_command_line_imports_and_types_nothing(world: World) -> None:
+    participant = world.enrolled()
+    save = {"participant": participant, "form": "DX", "answers": {"GROUP": "benign"}, "by": None}
+    with pytest.raises(PermissionDenied, match="done by a person"):
+        actions.save_entry(**save)
+    assert actions.save_entry(**save, source=Source.IMPORT).status == "in_progress"
 
 
 def test_nothing_is_entered_for_somebody_who_failed_screening(world: World) -> None:
