@@ -28,6 +28,7 @@ from analysis.models import Gate
 from casebook import actions as casebook
 from casebook.domain.results import Written
 from dosing import actions as dosing
+from dosing import selectors as dosing_selectors
 from exchange.actions.extracts import import_extract
 from exchange.domain.extract import translate
 from trials import actions as trials
@@ -179,7 +180,7 @@ def _reconstruction(trial: Trial, members: Mapping[str, Membership], tell: Tell)
                 reason="Reconstruction from published figures; no real patients.",
                 tell=lambda line: tell(f"{trial.code}: {line}"),
             )
-    _adjudicate(trial)
+    _bring_up_to_date(trial)
     gate = Gate.objects.filter(trial=trial, stage=1).first()
     if gate is not None and gate.state == "proposed":
         by = members["investigator"]
@@ -224,8 +225,10 @@ def _practice_table(trial: Trial) -> None:
     dosing.approve_table(table=table, by=None, reason=why)
 
 
-def _adjudicate(trial: Trial) -> None:
+def _bring_up_to_date(trial: Trial) -> None:
     """What the worker does on its own a moment later; done here so that the first page shows it."""
+    for needing in dosing_selectors.needing_work(timezone.localdate(), limit=1000):
+        dosing.bring_up_to_date(participant=Participant.objects.get(pk=needing))
     participants = list(trial.participants.values_list("pk", flat=True))
     analysis.adjudicate(participants=participants, as_of=timezone.localdate())
     analysis.refresh_gates(trial=trial)
@@ -241,7 +244,7 @@ def _practice(trial: Trial, members: Mapping[str, Membership], tell: Tell) -> No
         for child in CHILDREN:
             by = members["coordinator"] if child.site == 0 else members["coordinator-b"]
             _child(trial, sites[child.site], child, today, by)
-    _adjudicate(trial)
+    _bring_up_to_date(trial)
     tell(f"{trial.code}: {len(CHILDREN)} fictitious participants, from screening to day 140")
 
 
@@ -384,8 +387,7 @@ def _before_first_dose(
     today = timezone.localdate()
     on = min(first_dose, today)
     _draw(participant, on, {"LB.ALC": child.alc, "LB.WBC": "4.10"}, zone, by, at=time(7, 10))
-    visit: Visit = participant.visits.get(code="BL")
-    trials.record_visit(visit=visit, done_on=on, by=by)
+    visit: Visit = trials.record_visit(visit=participant.visits.get(code="BL"), done_on=on, by=by)
     casebook.save_entry(
         participant=participant, form="VS", visit=visit, answers={"WEIGHT": child.weight_kg}, complete=True, by=by
     )
@@ -396,7 +398,7 @@ def _infusions(participant: Participant, worksheet, today: date, zone: ZoneInfo,
     if worksheet.is_refused:
         return
     for number, day in enumerate(worksheet.result["days"], start=1):
-        on = date.fromisoformat(day["date"])
+        on = date.fromisoformat(day["on"])
         started = datetime.combine(on, time(10, 0), zone)
         stopped = started + timedelta(hours=8)
         if stopped > timezone.now():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from time import monotonic
@@ -229,8 +229,10 @@ class _Teller:
 
 
 def _fail(job: ExportJob, sentence: str) -> None:
-    file_of(job).with_suffix(".part").unlink(missing_ok=True)
     _finish(job, state=JobState.FAILED, failure=sentence, finished_at=timezone.now())
+    # Where the disk itself is what failed, the sentence matters more than the rest of a file.
+    with suppress(OSError):
+        file_of(job).with_suffix(".part").unlink(missing_ok=True)
 
 
 @transaction.atomic

@@ -1,0 +1,161 @@
+"""The published numbers of a trial beside those of its live data."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from adverse_events import selectors as adverse_events
+from analysis import datasets
+from analysis.domain.analysis_sets import members
+from analysis.domain.consecutive_threshold import Rule, Status, adjudicate
+from analysis.domain.reconciliation import AdverseEventCell, Case, Facts, Reconciled, reconcile
+from analysis.domain.simon import TwoStage
+from analysis.models import Adjudication, Gate
+from casebook import selectors as casebook
+from casebook.domain.clinical_events import EventKind
+from dosing import selectors as dosing
+from trials.domain.definition import EndpointSpec
+from trials.domain.partial_dates import PartialDate
+from trials.models import Deviation, Participant, Trial
+
+PUBLISHED = Path(__file__).parent.parent / "published"
+
+#: The coded items that publications describe their groups with.
+DESCRIBED_BY = ("DX.GROUP", "TX.SOURCE", "TX.HLA")
+
+
+class NothingPublished(Exception):
+    """No published numbers are known of this definition."""
+
+
+def published_rows(definition: str) -> Sequence[Mapping[str, Any]]:
+    """The published numbers of a definition, as data."""
+    file = PUBLISHED / f"{definition}.yaml"
+    if not file.exists():
+        known = ", ".join(sorted(path.stem for path in PUBLISHED.glob("*.yaml")))
+        raise NothingPublished(f"No published numbers are known of {definition}; there are those of {known}.")
+    rows: Sequence[Mapping[str, Any]] = yaml.safe_load(file.read_text(encoding="utf-8"))["rows"]
+    return rows
+
+
+def reconciliation(trial: Trial) -> tuple[Reconciled, ...]:
+    """Every published number of the trial's definition beside the one its live data give."""
+    return reconcile(published_rows(trial.code), facts(trial))
+
+
+def facts(trial: Trial) -> Facts:
+    """What the published numbers are computed from, read in bulk."""
+    protocol = trial.protocol
+    endpoint = protocol.endpoint(protocol.design.endpoint)
+    rule = Rule.from_parameters(endpoint.parameters)
+    persons = datasets.persons(trial, endpoint.id)
+    cases = _cases(trial, endpoint, rule, {person.participant: person.kind for person in persons})
+    stages = protocol.design.stages
+    return Facts(
+        cases=tuple(cases),
+        sets={
+            each.id: frozenset(person.number for person in members(protocol.analysis_sets, each.id, persons))
+            for each in protocol.analysis_sets
+        },
+        gates={gate.stage: (gate.responders or 0, gate.evaluable or 0) for gate in Gate.objects.filter(trial=trial)},
+        adverse_events=tuple(
+            AdverseEventCell(str(event.participant_id), event.category, event.verbatim, event.grade)
+            for event in adverse_events.events_of_trial(trial)
+        ),
+        design=TwoStage(
+            r1=int(stages[0].continue_if_at_least or 0) - 1,
+            n1=stages[0].n,
+            r=int(stages[1].succeed_if_at_least or 0) - 1,
+            n=stages[1].n,
+        )
+        if protocol.design.method == "simon_two_stage"
+        else None,
+        null=float(protocol.design.null) if protocol.design.null is not None else None,
+        alternative=float(protocol.design.alternative) if protocol.design.alternative is not None else None,
+        last_day=rule.confirm_last_day,
+    )
+
+
+def _cases(trial: Trial, endpoint: EndpointSpec, rule: Rule, kinds: Mapping[int, object]) -> list[Case]:
+    participants = list(Participant.objects.filter(trial=trial).order_by("pk"))
+    ids = [participant.pk for participant in participants]
+    first_day = trial.protocol.anchor.first_day
+    inputs = {one.participant: one for one in datasets.endpoint_inputs(trial, endpoint, first_day, ids)}
+    standing = {
+        row.participant_id: row
+        for row in Adjudication.objects.current().filter(endpoint=endpoint.id, participant__in=ids)
+    }
+    removed = dict(
+        Deviation.objects.filter(participant__in=ids, removes_from_efficacy=True, is_void=False)
+        .exclude(is_confirmed=False)
+        .order_by("rule")  # whoever several rules remove is counted once, under the last of them
+        .values_list("participant_id", "rule")
+    )
+    values = _described(trial)
+    events = _first_days(trial, {pk: one.anchor_day for pk, one in inputs.items()}, first_day)
+    given = dosing.given_by_participant(trial)
+    cases = []
+    for participant in participants:
+        pk, one, row = participant.pk, inputs.get(participant.pk), standing.get(participant.pk)
+        dose = given.get(pk)
+        met = False
+        if one is not None and one.anchor_day is not None:
+            alone = adjudicate(rule, one.measurements, as_of_day=(date.max - one.anchor_day).days)
+            met = alone.status is Status.REACHED
+        cases.append(
+            Case(
+                number=str(participant),
+                group=participant.group,
+                is_external=participant.is_external,
+                is_enrolled=kinds.get(pk) is not None,
+                failure_reason=participant.failure_reason,
+                removed_by=removed.get(pk, ""),
+                evaluable=row.is_evaluable if row else None,
+                status=row.status if row else "",
+                met_rule=met,
+                event_day=row.event_day if row else None,
+                competing_kind=row.competing_kind if row else "",
+                competing_day=row.evidence.get("competing_day") if row else None,
+                censored_day=row.evidence.get("censored_day") if row else None,
+                values={**values[pk], "DM.SEX": {"male": "M", "female": "F"}.get(participant.sex, "")},
+                events=events[pk],
+                followed_to_day=events[pk].get(EventKind.LAST_CONTACT),
+                given_mg_per_kg=dose.mg_per_kg if dose else None,
+                given_over_planned=dose.over_planned if dose else None,
+            )
+        )
+    return cases
+
+
+def _described(trial: Trial) -> Mapping[int, dict[str, str]]:
+    """The coded items of each participant that groups are described with."""
+    values: dict[int, dict[str, str]] = defaultdict(dict)
+    for form in sorted({address.partition(".")[0] for address in DESCRIBED_BY}):
+        for entry in casebook.entries_of_trial(trial, form=form):
+            for name, answer in entry.answers.items():
+                if f"{form}.{name}" in DESCRIBED_BY and answer.get("value"):
+                    values[entry.participant_id][f"{form}.{name}"] = str(answer["value"])
+    return values
+
+
+def _first_days(trial: Trial, anchors: Mapping[int, date | None], first_day: int) -> Mapping[int, dict[str, int]]:
+    """The study day of each participant's first event of a kind; of the last contact, the last."""
+    days: dict[int, dict[str, int]] = defaultdict(dict)
+    for event in casebook.events_of_trial(trial):
+        anchor = anchors.get(event.participant_id)
+        exact = PartialDate.from_iso(event.occurred).exact
+        if anchor is None or exact is None:
+            continue
+        day = (exact - anchor).days + first_day
+        known = days[event.participant_id].get(event.kind)
+        if event.kind == EventKind.LAST_CONTACT:
+            days[event.participant_id][event.kind] = max(day, known if known is not None else day)
+        else:
+            days[event.participant_id][event.kind] = min(day, known if known is not None else day)
+    return days
