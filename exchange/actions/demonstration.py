@@ -29,6 +29,7 @@ from casebook import actions as casebook
 from casebook.domain.results import Written
 from dosing import actions as dosing
 from dosing import selectors as dosing_selectors
+from dosing.models import DoseWorksheet
 from exchange.actions.extracts import import_extract
 from exchange.domain.extract import translate
 from trials import actions as trials
@@ -75,14 +76,15 @@ class Child:
     graft_in_days: int
     enrolled: bool = True
     complete: bool = True
+    released: bool = True
     cd4: Mapping[int, str] = field(default_factory=dict)
 
 
 CHILDREN = (
     Child(0, 6, "female", "21.4", "0.62", "bone_marrow", "malignancy", 24, enrolled=False, complete=False),
     Child(0, 3, "male", "14.2", "1.80", "cord_blood", "immune_hlh_autoimmune", 21, enrolled=False),
-    Child(0, 9, "male", "31.5", "0.44", "bone_marrow", "bone_marrow_failure", 7),
-    Child(1, 12, "female", "38.0", "1.10", "cord_blood", "metabolic_benign_haem", 5),
+    Child(0, 9, "male", "31.5", "0.44", "bone_marrow", "bone_marrow_failure", 9, released=False),
+    Child(1, 12, "female", "38.0", "1.10", "cord_blood", "metabolic_benign_haem", 7),
     Child(
         0, 4, "female", "16.8", "2.10", "cord_blood", "malignancy", -38,
         cd4={14: "<0.01", 21: "0.018", 28: "0.041", 35: "0.056"},
@@ -279,6 +281,9 @@ def _child(trial: Trial, site: Site, child: Child, today: date, by: Membership) 
     casebook.enrol_participant(participant=participant, enrolled_on=min(first_dose, today), by=by)
     participant.refresh_from_db()
     worksheet = dosing.compute_worksheet(participant=participant)
+    if not child.released:
+        return
+    _verified_and_released(participant, worksheet)
     _infusions(participant, worksheet, today, zone, by)
     if graft > today:
         return
@@ -360,25 +365,35 @@ def _clinical_judgement(participant: Participant, coordinator: Membership) -> No
     assessment = casebook.check_eligibility(participant=participant, by=coordinator)
     asked = [row["id"] for row in assessment.criteria if row["needs_human"] and row["result"] == "unknown"]
     casebook.answer_criteria(
-        participant=participant, answers=dict.fromkeys(asked, ("no", "")), by=_investigator_at(participant)
+        participant=participant,
+        answers=dict.fromkeys(asked, ("no", "")),
+        by=_member_at(participant, "investigator", "investigator"),
     )
 
 
-def _investigator_at(participant: Participant) -> Membership:
-    """The investigator's membership at the participant's site, given for the practice trial's second site."""
-    user = User.objects.get(username="investigator")
+def _member_at(participant: Participant, username: str, role: str) -> Membership:
+    """The membership of a practice account at the participant's site, given where the account has none there."""
+    user = User.objects.get(username=username)
     known = Membership.objects.filter(
-        user=user, trial=participant.trial, site=participant.site, role="investigator", valid_until=None
+        user=user, trial=participant.trial, site=participant.site, role=role, valid_until=None
     ).first()
     return known or trials.grant_membership(
         user=user,
         trial=participant.trial,
-        role="investigator",
+        role=role,
         site=participant.site,
         valid_from=SINCE,
         by=None,
         reason="demonstration",
     )
+
+
+def _verified_and_released(participant: Participant, worksheet: DoseWorksheet) -> None:
+    """The pharmacist enters the covariates from the source document, independently, and releases the dose."""
+    by = _member_at(participant, "pharmacist", "pharmacist")
+    typed = {one["id"]: str(one["value"]) for one in worksheet.inputs["covariates"]}
+    dosing.verify_worksheet(worksheet=worksheet, typed=typed, by=by)
+    dosing.release_worksheet(worksheet=worksheet, by=by, reason="Compared with the source document.")
 
 
 def _before_first_dose(
@@ -393,7 +408,7 @@ def _before_first_dose(
     )
 
 
-def _infusions(participant: Participant, worksheet, today: date, zone: ZoneInfo, by: Membership) -> None:  # type: ignore[no-untyped-def]
+def _infusions(participant: Participant, worksheet: DoseWorksheet, today: date, zone: ZoneInfo, by: Membership) -> None:
     """The infusions of the worksheet whose day has come, given as planned."""
     if worksheet.is_refused:
         return
