@@ -84,6 +84,7 @@ class CellSerializer(serializers.Serializer[Any]):
     grade = serializers.IntegerField(allow_null=True, help_text="Null: any grade, each counted once.")
     events = serializers.IntegerField()
     participants = serializers.IntegerField(help_text="Whose worst grade in this row it is.")
+    percent = serializers.FloatField(help_text="Participants of all who were observed.")
 
 
 class RowSerializer(serializers.Serializer[Any]):

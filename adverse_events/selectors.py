@@ -107,9 +107,10 @@ def new_since(days: int, now: datetime | None = None) -> Q:
 
 @dataclass(frozen=True)
 class Change:
-    """One field of an event as it changed: when, by whom, why, from what to what."""
+    """One field of an event as it changed: when, by whom, why, from what to what; at first from nothing."""
 
     at: datetime
+    is_first: bool
     who: str
     role: str
     source: str
@@ -127,6 +128,7 @@ def history(event: AdverseEvent) -> list[Change]:
     found = [
         Change(
             one.at,
+            one.operation == "INSERT",
             one.user_name,
             one.role,
             one.source,

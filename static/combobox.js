@@ -2,15 +2,18 @@
 //
 // data-combobox         the input; its list (aria-controls) is filled by htmx with role="option" elements with data-value.
 //                       Arrows, Home and End move, Enter and a click choose, Escape closes. What is chosen is "changed".
-// data-says             where the number of suggestions is said: data-none and data-some hold the words
+// data-says             selector of the place where their number is said; its data-some and data-none hold the words
 // data-then             selector of the fieldset that takes the focus once its htmx answer to a choice has come
 // data-digits           a fieldset of radio buttons: a digit chooses the button of that value
+// data-keeps-focus      a place that htmx fills while one types: neither the focus nor a value is lost by it
+// data-without-script   what is there for browsers without scripts only: hidden
 // data-fill             a button that writes data-value into the field of that id
 (() => {
   "use strict";
   const listOf = (box) => document.getElementById(box.getAttribute("aria-controls"));
   const optionsOf = (box) => [...listOf(box).querySelectorAll('[role="option"]')];
   const boxOf = (list) => document.querySelector(`[data-combobox][aria-controls="${list.id}"]`);
+  document.querySelectorAll("[data-without-script]").forEach((one) => (one.hidden = true));
   let waiting = null; // the fieldset that takes the focus after a choice
 
   const point = (box, option) => {
@@ -20,10 +23,16 @@
       option.scrollIntoView({ block: "nearest" });
     } else box.removeAttribute("aria-activedescendant");
   };
+  const say = (box, text) => {
+    const place = document.querySelector(box.dataset.says);
+    if (place) place.textContent = text;
+  };
   const show = (box, open) => {
     listOf(box).hidden = !open;
     box.setAttribute("aria-expanded", String(open));
-    if (!open) point(box, null);
+    if (open) return;
+    point(box, null);
+    say(box, "");
   };
   const choose = (box, option) => {
     box.value = option.dataset.value;
@@ -60,18 +69,26 @@
     } else document.querySelectorAll('[data-combobox][aria-expanded="true"]').forEach((one) => e.target !== one && show(one, false));
   });
 
+  // What was chosen or typed while the answer was under way is kept: an answer never takes a value away.
+  const typedIn = (place) => [...place.querySelectorAll("input")].filter((el) => (el.type === "radio" ? el.checked : el.value));
+  document.addEventListener("htmx:beforeSwap", (e) => {
+    const place = e.detail.target;
+    if (!place.matches("[data-keeps-focus]")) return;
+    const kept = typedIn(place).map((el) => [el.name, el.type, el.value]);
+    place.addEventListener("htmx:afterSwap", () => kept.forEach(([name, type, value]) => {
+      if (type !== "radio") place.querySelectorAll(`input[name="${name}"]`).forEach((el) => (el.value = value));
+      else place.querySelectorAll(`input[name="${name}"]:enabled`).forEach((el) => (el.checked ||= el.value === value));
+    }), { once: true });
+  });
   document.addEventListener("htmx:afterSettle", (e) => {
     const box = e.target.matches?.('[role="listbox"]') && boxOf(e.target);
     if (box) {
       const count = optionsOf(box).length;
-      const says = document.querySelector(box.dataset.says);
       if (document.activeElement === box && box.value.trim() && !optionsOf(box).some((one) => one.dataset.value === box.value)) {
+        const words = document.querySelector(box.dataset.says)?.dataset ?? {};
         show(box, count > 0);
-        if (says) says.textContent = count ? `${count} ${says.dataset.some}` : says.dataset.none;
-      } else {
-        show(box, false);
-        if (says) says.textContent = "";
-      }
+        say(box, count ? `${words.some} ${count}` : words.none);
+      } else show(box, false);
       return;
     }
     const group = waiting && e.target.querySelector?.(waiting);

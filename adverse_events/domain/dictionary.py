@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import re
 from collections.abc import Iterable, Mapping
@@ -105,7 +106,7 @@ class Dictionary:
     def search(self, typed: str, *, limit: int = 8) -> tuple[Term, ...]:
         """The terms nearest to what was typed, best first: its start, then the start of each word, then anywhere.
 
-        "Other, specify" comes last unless it is typed.
+        "Other, specify" comes last unless it is typed. What is found nowhere is taken for a slip of the keyboard.
         """
         words = normalised(typed).split()
         if not words:
@@ -119,6 +120,9 @@ class Dictionary:
         synonyms = [_SYNONYMS[key] for key in sorted(_SYNONYMS) if key.startswith(whole)]
         meant = [known for name in synonyms if (known := self.find(name)) is not None]
         ordered = [*meant, *(hit[-1] for hit in sorted(hits, key=lambda hit: hit[:4]))]
+        if not ordered:
+            near = difflib.get_close_matches(whole, self._by_name, n=limit, cutoff=0.7)
+            ordered = [self._by_name[name] for name in near]
         return tuple(dict.fromkeys(ordered))[:limit]
 
 

@@ -19,11 +19,15 @@ class CountedEvent:
 
 @dataclass(frozen=True)
 class Cell:
-    """Events of one grade, and participants whose worst grade this is. ``grade`` None: any grade, each counted once."""
+    """Events of one grade, and participants whose worst grade this is. ``grade`` None: any grade, each counted once.
+
+    ``percent`` is of the participants observed.
+    """
 
     grade: int | None
     events: int
     participants: int
+    percent: float
 
 
 @dataclass(frozen=True)
@@ -96,16 +100,22 @@ def event_table(
         terms = by_category.get(category)
         if not terms:
             continue
-        rows = tuple(_row(category, label, terms[label], grades) for label in sorted(terms, key=str.casefold))
-        whole = _row(category, "", [event for found in terms.values() for event in found], grades)
+        rows = tuple(
+            _row(category, label, terms[label], grades, participants) for label in sorted(terms, key=str.casefold)
+        )
+        whole = _row(category, "", [event for found in terms.values() for event in found], grades, participants)
         sections.append(Section(category, named.get(category, category), whole, rows))
-    return EventTable(tuple(grades), participants, tuple(sections), _row("", "", everything, grades))
+    return EventTable(tuple(grades), participants, tuple(sections), _row("", "", everything, grades, participants))
 
 
-def _row(category: str, label: str, events: Sequence[CountedEvent], grades: Sequence[int]) -> Row:
+def _row(category: str, label: str, events: Sequence[CountedEvent], grades: Sequence[int], observed: int) -> Row:
     worst: dict[int, int] = {}
     for event in events:
         worst[event.participant_id] = max(event.grade, worst.get(event.participant_id, 0))
     of_grade, at_worst = Counter(event.grade for event in events), Counter(worst.values())
-    cells = tuple(Cell(grade, of_grade[grade], at_worst[grade]) for grade in grades)
-    return Row(category, label, cells, Cell(None, len(events), len(worst)))
+
+    def cell(grade: int | None, number: int, persons: int) -> Cell:
+        return Cell(grade, number, persons, 100 * persons / observed if observed else 0.0)
+
+    cells = tuple(cell(grade, of_grade[grade], at_worst[grade]) for grade in grades)
+    return Row(category, label, cells, cell(None, len(events), len(worst)))

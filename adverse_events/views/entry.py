@@ -70,7 +70,7 @@ def event(request: TrialRequest, trial: str, event: int) -> HttpResponse:
         (
             change,
             FIELD_WORDS[change.name],
-            value_words(person, change.name, change.old),
+            "" if change.is_first else value_words(person, change.name, change.old),
             value_words(person, change.name, change.new),
         )
         for change in selectors.history(one)

@@ -89,6 +89,21 @@ def test_what_is_meant_is_among_the_first_five() -> None:
     assert len(missed) <= len(MEANT) * 0.05, missed
 
 
+@pytest.mark.parametrize(
+    ("typed", "term"),
+    [
+        ("spesis", "Sepsis"),
+        ("neutropenic fevre", None),
+        ("muscositis oral", "Mucositis oral"),
+        ("zzzz", None),
+        ("", None),
+    ],
+)
+def test_a_slip_of_the_keyboard_finds_what_is_near_and_nothing_far(typed: str, term: str | None) -> None:
+    names = [found.name for found in CTCAE.search(typed)]
+    assert (names[0] if names else None) == term
+
+
 @pytest.mark.parametrize("name", ["catheter-related infection", "SEPSIS", "Gastro-oesophageal reflux disease"])
 def test_case_hyphens_and_spelling_do_not_matter(name: str) -> None:
     assert CTCAE.find(name) is not None
