@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied
 
 from accounts.roles import Permission
-from dosing.domain.states import TableStatus
+from dosing.domain.states import TableEvent, can
 from dosing.models import DoseWorksheet, DosingTable
 from trials.domain.definition import Capture
 from trials.models import Membership, Participant, Trial
@@ -115,7 +115,7 @@ def check_can_verify_table(by: Membership | None, table: DosingTable) -> None:
         assert by is not None
         if table.entered_by is not None and table.entered_by.user_id == by.user_id:
             raise PermissionDenied("You entered this table; another person has to enter it a second time.")
-    if table.status != TableStatus.DRAFT:
+    if not can(table.status, TableEvent.VERIFY):
         raise NotPossible(f"{table} is {table.status.lower()} already; only a draft is verified.")
 
 
@@ -133,7 +133,7 @@ def check_can_approve_table(by: Membership | None, table: DosingTable) -> None:
         hands = {one.user_id for one in (table.entered_by, table.verified_by) if one is not None}
         if by.user_id in hands:
             raise PermissionDenied("You entered or verified this table; another person has to approve it.")
-    if table.status != TableStatus.VERIFIED:
+    if not can(table.status, TableEvent.APPROVE):
         raise NotPossible(f"{table} is {table.status.lower()}; a table is approved after it was verified.")
     check_synthetic_allowed(table.trial, is_synthetic=table.is_synthetic)
 

@@ -6,10 +6,13 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+import yaml
 from django.core.management import CommandError, call_command
 
 from accounts.roles import ROLES, Permission
-from config.generated_docs import PAGES, lifecycles_page, roles_page
+from config.generated_docs import PAGES, dictionary_page, lifecycles_page, openapi, roles_page
+from dosing.domain.states import TableEvent, TableStatus, can
+from exchange.datasets import DATASETS
 
 
 def test_pages_are_written_then_hold_and_one_that_differs_is_named(tmp_path: Path) -> None:
@@ -35,8 +38,37 @@ def test_every_role_and_every_verb_stand_in_the_table() -> None:
 
 def test_the_states_are_drawn() -> None:
     page = lifecycles_page()
-    assert page.count("stateDiagram-v2") == 2
-    assert "eligible --> enrolled: enrol" in page
+    assert page.count("stateDiagram-v2") == 5
+    for line in (
+        "eligible --> enrolled: enrol",
+        "complete --> in_progress: reopen",
+        "VERIFIED --> ACTIVE: approve",
+        "proposed --> decided: decide",
+    ):
+        assert line in page
+
+
+@pytest.mark.parametrize("status", TableStatus)
+@pytest.mark.parametrize("event", TableEvent)
+def test_a_dosing_table_does_what_is_drawn_and_nothing_else(status: TableStatus, event: TableEvent) -> None:
+    happens = {("DRAFT", "verify"), ("VERIFIED", "approve"), ("ACTIVE", "replace")}
+    assert can(status.value, event) is ((status.value, event.value) in happens)
+
+
+def test_the_dictionary_names_every_data_set_and_marks_what_identifies_a_person() -> None:
+    page = dictionary_page()
+    assert all(f"## {dataset.label}\n" in page for dataset in DATASETS.values())
+    row = next(line for line in page.splitlines() if line.startswith("| `birth_date` "))
+    assert row.endswith("| DM.BIRTH_DATE | identifying |")
+    assert "### `form_tx.csv`" in page
+
+
+def test_every_operation_of_the_api_has_its_own_id_and_the_tag_of_its_floor() -> None:
+    operations = [one for path in yaml.safe_load(openapi())["paths"].values() for one in path.values()]
+    ids = [one["operationId"] for one in operations]
+    assert len(ids) == len(set(ids)) > 40
+    floors = {"trials", "casebook", "dosing", "adverse_events", "analysis", "exchange"}
+    assert {tag for one in operations for tag in one["tags"]} == floors
 
 
 def test_each_page_ends_with_one_line_end() -> None:
