@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import Warning as CheckWarning
 from django.db import DatabaseError, connections
 
 from dosing import selectors
@@ -14,7 +18,7 @@ from trials.models import ProtocolVersion
 
 
 @register(Tags.database)
-def definitions_can_be_dosed(databases: list[str] | None = None, **kwargs: object) -> list[CheckMessage]:
+def definitions_can_be_dosed(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """An unknown method stops the start; a table that nobody entered yet is a warning: doses are refused until then."""
     messages: list[CheckMessage] = []
     for alias in databases or []:
@@ -45,7 +49,7 @@ def definitions_can_be_dosed(databases: list[str] | None = None, **kwargs: objec
             if version.protocol.capture is Capture.RETROSPECTIVE:
                 continue
             messages += [
-                Warning(
+                CheckWarning(
                     f"{version}: the dosing table “{code}” is not active; no dose is computed.",
                     hint="Enter, verify and approve it under dosing tables.",
                     id="dosing.W001",

@@ -1,6 +1,27 @@
 """Addresses of dosing: pages under ``t/<trial>/``, data under ``api/v1/trials/<trial>/``."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
-api_urlpatterns: list[URLPattern] = []
+from dosing import api
+from dosing.views import doses, tables
+
+_OF = "participants/<int:participant>/doses"
+
+urlpatterns = [
+    path(f"{_OF}/", doses.panel, name="panel"),
+    path(f"{_OF}/compute/", doses.compute, name="compute"),
+    path(f"{_OF}/record/", doses.record, name="record"),
+    path(f"{_OF}/end/", doses.end_course, name="end_course"),
+    path(f"{_OF}/resume/", doses.resume_course, name="resume_course"),
+    path("doses/worklist/", doses.worklist, name="worklist"),
+    path("doses/<int:worksheet>/verify/", doses.verify, name="verify"),
+    path("doses/<int:worksheet>/release/", doses.release, name="release"),
+    path("infusions/<int:administration>/correct/", doses.correct, name="correct"),
+    path("infusions/<int:administration>/void/", doses.void, name="void"),
+    path("dosing-tables/", tables.tables, name="tables"),
+    path("dosing-tables/enter/", tables.enter, name="enter_table"),
+    path("dosing-tables/<int:table>/", tables.table, name="table"),
+    path("dosing-tables/<int:table>/verify/", tables.verify, name="verify_table"),
+    path("dosing-tables/<int:table>/approve/", tables.approve, name="approve_table"),
+]
+api_urlpatterns = api.urlpatterns
