@@ -63,7 +63,7 @@ def page(definition: Path, *, shown_as: str) -> str:
         "files are the same for every trial.",
         "",
         "A column marked *group* tells the group of a participant, and one marked *identifying* may identify a person:",
-        "both are left out of the export of a reader who may not have them. Where the reason of an empty cell is known,",
+        "both are left out of the export of a reader who may not have them. Where the reason of an empty cell is known",
         "it stands in the column that ends in `_miss`.",
         "",
     ]
