@@ -140,6 +140,7 @@ def import_draws(*, rows: Iterable[DrawRow], by: Membership | None, reason: str 
         participant = own[0].participant
         check_can_record(by, participant, what="import laboratory results", is_import=True)
         windows = windows_of(participant)
+        visits = {visit.code: visit for visit in participant.visits.all()}
         known = {
             (draw.sampled_at, draw.laboratory, draw.specimen): draw
             for draw in LabDraw.objects.filter(participant_id=pk).prefetch_related("results")
@@ -164,7 +165,7 @@ def import_draws(*, rows: Iterable[DrawRow], by: Membership | None, reason: str 
                 code = visit_of_draw(day, read, windows)
                 draw = LabDraw(
                     participant=participant,
-                    visit=next((visit for visit in participant.visits.all() if visit.code == code), None),
+                    visit=visits.get(code) if code else None,
                     sampled_at=moment,
                     sampled_on=day,
                     has_time=has_time,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache
 
 
 class UnitError(ValueError):
@@ -90,6 +91,7 @@ MONOVALENT = ("K", "NA", "CL")
 _FAMILY_OF = {unit: family for family, units in FAMILIES.items() for unit in units}
 
 
+@lru_cache(maxsize=4096)
 def normalised(unit: str) -> str:
     """One spelling per unit: ``x10E9/l``, ``10*9/L`` and ``10^9/L`` are the same.
 
