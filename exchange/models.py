@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from typing import Self
 
 from django.db import models
@@ -97,6 +98,12 @@ class ExportJob(models.Model):
     def is_open(self) -> bool:
         """Whether somebody still waits for it."""
         return self.state in (JobState.WAITING, JobState.RUNNING)
+
+    @property
+    def data_as_of(self) -> datetime | None:
+        """The moment of the last change that is in the file."""
+        at = self.snapshot.get("at")
+        return datetime.fromisoformat(at) if at else None
 
     @property
     def progress_percent(self) -> int:
