@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
 
 from analysis.domain.bounds import Bounds
 from analysis.domain.consecutive_threshold import CompetingEvent, Status
@@ -76,8 +75,8 @@ def adjudicate(
         f"Day {a.earliest_day}: {a.open_because}" for a in assessments if a.grade.at_least(question.at_least) is None
     ]
     readings = [
-        _one_reading(question, assessments, competing, grade, day, other, as_of_day, last_assessment_day)
-        for grade, day, other in product(("low", "high"), ENDS, ENDS)
+        _one_reading(question, assessments, competing, is_high, day, other, as_of_day, last_assessment_day)
+        for is_high, day, other in product((False, True), ENDS, ENDS)
     ]
     return agreed(readings, because=" ".join(reason for reason in reasons if reason))
 
@@ -86,7 +85,7 @@ def _one_reading(
     question: Question,
     assessments: Sequence[Graded],
     competing: Sequence[CompetingEvent],
-    grade: Literal["low", "high"] | str,
+    is_high: bool,
     day_end: End,
     competing_end: End,
     as_of_day: int,
@@ -96,7 +95,7 @@ def _one_reading(
         (
             _OfDay(
                 a.earliest_day if day_end == "earliest" else a.latest_day,
-                a.grade.low if grade == "low" else a.grade.high,
+                a.grade.high if is_high else a.grade.low,
                 a.row,
             )
             for a in assessments

@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.domain.acute_gvhd import (
@@ -321,6 +321,7 @@ def test_raising_a_stage_never_lowers_a_grade(stages: tuple[int, ...], system: s
             assert after.low >= before.low and after.high >= before.high
 
 
+@settings(max_examples=60, deadline=None)
 @given(perhaps_stages, st.sampled_from(sorted(SYSTEMS)))
 def test_the_limits_are_those_of_every_completion(stages: tuple[int | None, ...], system: str) -> None:
     choices = [

@@ -6,7 +6,7 @@ from decimal import Decimal
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.domain.bounds import Bounds
@@ -148,6 +148,7 @@ def test_raising_a_score_never_lowers_the_severity(scores: dict[str, int], organ
     assert 0 <= severity_of(scores) < len(SEVERITIES)
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     st.fixed_dictionaries({organ: st.integers(0, 3) for organ in ORGANS}),
     st.sets(st.sampled_from(ORGANS), min_size=1, max_size=3),

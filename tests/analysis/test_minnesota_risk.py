@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.domain.acute_gvhd import HIGHEST, Assessment, OrganStages
@@ -84,6 +84,7 @@ def test_parameters_that_do_not_fit_are_named(parameters: dict[str, object], com
         Rule.from_parameters(parameters)
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.tuples(*(st.none() | st.integers(0, highest) for highest in HIGHEST.values())))
 def test_the_possible_risks_are_those_of_every_completion(stages: tuple[int | None, ...]) -> None:
     choices = [

@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.domain.acute_gvhd import HIGHEST, OrganStages
@@ -260,6 +260,7 @@ afters = st.lists(
 )
 
 
+@settings(max_examples=60, deadline=None)
 @given(perhaps, stages)
 def test_the_classes_are_those_of_every_completion(before: tuple[int | None, ...], after: tuple[int, ...]) -> None:
     choices = [range(high + 1) if s is None else [s] for s, high in zip(before, HIGHEST.values(), strict=True)]
@@ -288,6 +289,7 @@ def obvious(after: list[tuple[int, tuple[int, ...]]], treatment: int | None) -> 
     }
 
 
+@settings(max_examples=60, deadline=None)
 @given(afters, st.none() | st.integers(2, 90), st.randoms())
 def test_it_agrees_with_the_obvious_implementation_in_any_order(after, treatment, random) -> None:  # type: ignore[no-untyped-def]
     expected = obvious(after, treatment)
