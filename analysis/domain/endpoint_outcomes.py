@@ -27,8 +27,8 @@ class Outcome:
     """An endpoint's answer in one participant, with its reasons.
 
     ``event_day`` is the day on which the endpoint was reached; ``earliest_day`` and ``latest_day`` enclose it where the
-    event is certain and its day is not. ``censored_day`` is the last day known to be free of the event. ``verified`` is false
-    where the rule was not confirmed against its primary source.
+    event is certain and its day is not. ``censored_day`` is the last day known to be free of the event. ``verified`` is
+    false where the rule was not confirmed against its primary source.
     """
 
     status: Status
