@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 
 from django.db.models import F, QuerySet
 from django.utils import timezone
@@ -25,7 +25,7 @@ from analysis.models import Adjudication, AdjudicationNeed, Gate
 from trials.domain.definition import AnalysisSet, EndpointRole, EndpointSpec, GroupKind, Protocol
 from trials.domain.lifecycle import ParticipantState
 from trials.domain.schedule import date_of_day
-from trials.models import Membership, Replacement, Site, Trial
+from trials.models import Membership, Participant, Replacement, Site, Trial
 from trials.selectors import may_see_group
 
 # --- Gates --------------------------------------------------------------------------------------------------------
@@ -132,6 +132,45 @@ def changed_since(gate: Gate) -> list[Change]:
     return changes
 
 
+def changes_for(membership: Membership, gate: Gate) -> list[Change]:
+    """``changed_since`` as far as the membership sees: what concerns other sites is told as a number."""
+    changes = changed_since(gate)
+    seen = _visible(membership, [change.participant for change in changes if change.participant])
+    own = [change for change in changes if change.participant in seen]
+    others = len(changes) - len(own)
+    if others:
+        own.append(Change(None, f"Other sites: {others} more differ from the snapshot."))
+    return own
+
+
+@dataclass(frozen=True)
+class Seats:
+    """The snapshot's participants whom the membership sees, and those of other sites as numbers by status."""
+
+    own: tuple[dict[str, object], ...]
+    elsewhere: dict[str, int]
+
+    @property
+    def elsewhere_total(self) -> int:
+        return sum(self.elsewhere.values())
+
+
+def seats_of(membership: Membership, gate: Gate) -> Seats:
+    """Who was counted, in order."""
+    seats = [
+        {**seat, "place": place, "day_0": date.fromisoformat(seat["anchor_day"]) if seat["anchor_day"] else None}
+        for place, seat in enumerate(gate.snapshot.get("participants", []), start=1)
+    ]
+    seen = _visible(membership, [seat["participant"] for seat in seats])
+    elsewhere = Counter(_words(seat["status"]) for seat in seats if seat["participant"] not in seen)
+    return Seats(tuple(seat for seat in seats if seat["participant"] in seen), dict(elsewhere))
+
+
+def _visible(membership: Membership, participants: Sequence[int]) -> set[int]:
+    own = Participant.objects.visible_to(membership).filter(pk__in=participants)
+    return set(own.values_list("pk", flat=True))
+
+
 def _planned(gate: Gate) -> int:
     planned: int = gate.protocol_version.protocol.design.stages[gate.stage - 1].n
     return planned
@@ -150,6 +189,7 @@ def safety_summary(trial: Trial) -> dict[str, int]:
     grades = Counter(event.grade for event in rows)
     return {
         **{f"grade_{grade}": grades[grade] for grade in range(1, 6)},
+        "total": len(rows),
         "serious": sum(event.is_serious is True for event in rows),
         "participants": len({event.participant_id for event in rows}),
     }
@@ -266,7 +306,10 @@ def _why_not_evaluable(population: Population, member: Member) -> tuple[str, str
     if member.result is None or member.person.evaluable is None:
         return "open", "Not known yet: still followed"
     cause = str(member.result.detail.get("not_evaluable_for", ""))
-    return cause or "other", f"{cause.replace('_', ' ').capitalize()} before the horizon" if cause else "Other"
+    if not cause or population.endpoint is None:
+        return "other", "Other"
+    horizon = Rule.from_parameters(population.endpoint.parameters).horizon_day
+    return cause, f"{cause.replace('_', ' ').capitalize()} before day {horizon}"
 
 
 _WHY: dict[str, Callable[[Population, Member], tuple[str, str]]] = {
@@ -356,6 +399,12 @@ class Results:
     incidence: incidence.Incidence | None
     incidence_set: AnalysisSet | None
     curves: curves.Curves | None
+    rule: Rule
+
+    @property
+    def pending(self) -> int:
+        """Evaluable, and the endpoint not decided yet."""
+        return self.evaluable - self.decided
 
 
 @dataclass(frozen=True)
@@ -371,6 +420,11 @@ class Dashboard:
     results: Results | None
     stages: stage_gate.StageGates | None
     participants: dict[int, str]
+
+    @property
+    def places(self) -> int | None:
+        """The planned number with one more for each who is replaced."""
+        return None if self.planned is None else self.planned + self.replaced
 
 
 def dashboard(membership: Membership, *, site: Site | None = None) -> Dashboard:
@@ -423,6 +477,7 @@ def _results(membership: Membership, people: Population, set_id: str, *, whole: 
         incidence=_incidence(membership, people, over_time, endpoint, rule),
         incidence_set=full,
         curves=_curves(membership.trial, over_time, endpoint, rule),
+        rule=rule,
     )
 
 
@@ -567,6 +622,10 @@ class Worklist:
     to_sign: tuple[Gate, ...]
     to_decide: tuple[Gate, ...]
     lacking_data: tuple[Adjudication, ...]
+
+    @property
+    def gates_total(self) -> int:
+        return len(self.to_sign) + len(self.to_decide)
 
 
 def worklist(membership: Membership) -> Worklist:

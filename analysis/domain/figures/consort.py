@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from analysis.domain.figures.frame import Cell, Table
 
-BOX_WIDTH, SIDE_WIDTH, GAP, LINE_HEIGHT, PADDING = 270, 300, 46, 17, 11
+BOX_WIDTH, SIDE_WIDTH, GAP, LINE_HEIGHT, PADDING = 210, 268, 34, 17, 10
 #: Characters that fit a line of a box at 13 px.
-BOX_CHARS, SIDE_CHARS = 36, 41
+BOX_CHARS, SIDE_CHARS = 29, 40
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def layout(flow: Flow) -> Layout:
 
 
 def _step(step: Step, x: int, y: int) -> Box:
-    lines = textwrap.wrap(f"{step.label} ({step.count})", BOX_CHARS)
+    lines = textwrap.wrap(f"{step.label}\u00a0({step.count})", BOX_CHARS)
     query = f"set={step.set_id}"
     texts = tuple(
         Text(x + PADDING, y + PADDING + LINE_HEIGHT * (n + 1) - 5, words, True, query) for n, words in enumerate(lines)
@@ -152,9 +152,9 @@ def _side(step: Step, top: int) -> Box | None:
     if not step.left_count:
         return None
     x, y = BOX_WIDTH + GAP, top + GAP // 2
-    words = [(f"Not in the next step ({step.left_count})", True, f"left={step.set_id}")]
+    words = [(f"Not included ({step.left_count})", True, f"left={step.set_id}")]
     for reason in step.left:
-        for line in textwrap.wrap(f"{reason.label} ({reason.count})", SIDE_CHARS, subsequent_indent="  "):
+        for line in textwrap.wrap(f"{reason.label}\u00a0({reason.count})", SIDE_CHARS, subsequent_indent="  "):
             words.append((line, False, f"left={step.set_id}&why={reason.key}"))
     texts = tuple(
         Text(x + PADDING, y + PADDING + LINE_HEIGHT * (n + 1) - 5, line, strong, query)
@@ -164,12 +164,12 @@ def _side(step: Step, top: int) -> Box | None:
 
 
 def table(flow: Flow, listing: str) -> Table:
-    """One row a step and a reason; ``listing`` is the address whose query each count adds."""
+    """One row a step and a reason; ``listing`` is the address that each count's query is added to."""
     rows: list[tuple[Cell | str, ...]] = []
     for step in flow.steps:
         for reason in step.left:
-            query = f"{listing}?left={step.set_id}&why={reason.key}"
+            query = f"{listing}left={step.set_id}&why={reason.key}"
             rows.append((f"Left before “{step.label}”: {reason.label}", Cell(str(reason.count), query)))
-        rows.append((step.label, Cell(str(step.count), f"{listing}?set={step.set_id}")))
-    rows += [(one.label, Cell(str(one.count), f"{listing}?set={one.set_id}")) for one in flow.beside]
+        rows.append((step.label, Cell(str(step.count), f"{listing}set={step.set_id}")))
+    rows += [(one.label, Cell(str(one.count), f"{listing}set={one.set_id}")) for one in flow.beside]
     return Table(("Step", "Participants"), tuple(rows))

@@ -16,9 +16,10 @@ from analysis.domain.figures.frame import (
     Table,
     framed,
     inline,
+    unit_words,
 )
 
-WIDTH, HEIGHT = 640, 300
+WIDTH, HEIGHT = 860, 330
 #: What a line means: words, colour and dash.
 KINDS = {
     "reached": ("reached", BLUE, (1, 0)),
@@ -27,6 +28,7 @@ KINDS = {
 }
 #: More points than these are drawn as lines only; the points that decided stay.
 MOST_POINTS = 500
+DECADES = [10.0**power for power in range(-6, 7)]
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,8 @@ class Curves:
     @property
     def rule(self) -> str:
         sign = {">=": "≥", ">": ">"}[self.operator]
-        return f"{sign} {self.threshold:g} × {self.unit}" if self.unit.startswith("10^") else self._plain_rule(sign)
-
-    def _plain_rule(self, sign: str) -> str:
-        return f"{sign} {self.threshold:g} {self.unit}"
+        times = "× " if self.unit.startswith("10^") else ""
+        return f"{sign} {self.threshold:g} {times}{unit_words(self.unit)}"
 
     @property
     def floor(self) -> float:
@@ -100,13 +100,36 @@ def spec(result: Curves, links: Mapping[int, str]) -> Spec:
         "field": "value",
         "type": "quantitative",
         "scale": {"type": "log", "domainMin": result.floor},
-        "axis": {"title": f"{result.label} ({result.unit})", "format": "~g", "tickCount": 4},
+        "axis": {"title": f"{result.label} ({unit_words(result.unit)})", "format": "~g", "values": DECADES},
     }
     group = {"field": "outcome", "type": "nominal"}
     legend = {"symbolType": "stroke", "symbolStrokeWidth": 2}
-    linked = {"href": {"field": "href", "type": "nominal"}, "description": {"field": "words", "type": "nominal"}}
     many = len(rows) > MOST_POINTS
-    ringed = [row for row in rows if row["qualifies"]]
+
+    def points(name: str, these: list[dict[str, object]], **mark: object) -> list[Spec]:
+        # A mark without an address would be given one by the converter: it stands in a layer without links.
+        layers = []
+        for linked in (True, False):
+            part = [row for row in these if ("href" in row) is linked]
+            encoding = {
+                "x": x,
+                "y": y,
+                "color": {**group, "scale": colour, "legend": None},
+                "description": {"field": "words", "type": "nominal"},
+            }
+            if linked:
+                encoding["href"] = {"field": "href", "type": "nominal"}
+            if part:
+                layers.append(
+                    {
+                        "name": name if linked else f"{name}_unlinked",
+                        "data": inline(part),
+                        "mark": {"type": "point", **mark},
+                        "encoding": encoding,
+                    }
+                )
+        return layers
+
     return framed(
         width=WIDTH,
         height=HEIGHT,
@@ -141,16 +164,8 @@ def spec(result: Curves, links: Mapping[int, str]) -> Spec:
                     "description": {"field": "line", "type": "nominal"},
                 },
             },
-            {
-                "data": inline([] if many else [row for row in rows if not row["qualifies"]]),
-                "mark": {"type": "point", "filled": True, "size": 22, "opacity": 0.9},
-                "encoding": {"x": x, "y": y, "color": {**group, "scale": colour, "legend": None}, **linked},
-            },
-            {
-                "data": inline(ringed),
-                "mark": {"type": "point", "size": 70, "strokeWidth": 1.75, "opacity": 1},
-                "encoding": {"x": x, "y": y, "color": {**group, "scale": colour, "legend": None}, **linked},
-            },
+            *points("points", [] if many else [row for row in rows if not row["qualifies"]], filled=True, size=22),
+            *points("rings", [row for row in rows if row["qualifies"]], size=70, strokeWidth=1.75, opacity=1),
         ],
     )
 

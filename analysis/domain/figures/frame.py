@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+#: The colour of text and of marks that must be seen on every other colour.
+INK = "#16202b"
+
 #: A Vega-Lite specification.
 Spec = dict[str, Any]
 
@@ -41,8 +44,17 @@ CONFIG: Spec = {
         "title": None,
         "symbolSize": 220,
     },
-    "text": {"fontSize": TEXT_SIZE, "color": "#16202b"},
+    "text": {"fontSize": TEXT_SIZE, "color": INK},
 }
+
+
+def unit_words(unit: str) -> str:
+    """A unit as it is printed.
+
+    >>> unit_words("10^9/L")
+    '10⁹/L'
+    """
+    return unit.replace("10^9", "10⁹").replace("10^6", "10⁶")
 
 
 @dataclass(frozen=True)

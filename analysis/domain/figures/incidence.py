@@ -11,7 +11,8 @@ from analysis.domain.competing_risks import CumulativeIncidence, GrayTest, cumul
 from analysis.domain.figures.frame import COLOURS, DASHES, GREY, Spec, Table, framed, inline, p_value, percent
 
 EVENT, COMPETING, CENSORED = 1, 2, 0
-WIDTH, HEIGHT, ROW_HEIGHT = 640, 270, 17
+LABEL_WIDTH = 165
+WIDTH, HEIGHT, ROW_HEIGHT = 860, 290, 18
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def spec(result: Incidence) -> Spec:
         "scale": {"domain": [0, result.last_day], "nice": False},
         "axis": {"values": list(result.ticks), "title": "Day after the graft", "grid": False},
     }
-    legend = None if len(domain) == 1 else {"symbolStrokeWidth": 2.5, "symbolType": "stroke"}
+    legend = None if len(domain) == 1 else {"symbolStrokeWidth": 2.5, "symbolType": "stroke", "symbolOpacity": 1}
     shared = {"field": "group", "type": "nominal"}
     curve = {
         "width": WIDTH,
@@ -100,7 +101,7 @@ def spec(result: Incidence) -> Spec:
                     "x": x,
                     "y": {"field": "lower", "type": "quantitative"},
                     "y2": {"field": "upper"},
-                    "color": {**shared, "scale": colour, "legend": None},
+                    "color": {**shared, "scale": colour, "legend": legend},
                 },
             },
             {
@@ -135,7 +136,7 @@ def spec(result: Incidence) -> Spec:
         ],
     }
     below = [_numbers(result, x, title, field) for title, field in (("At risk", "at_risk"), ("Events", "events"))]
-    return framed(vconcat=[curve, *below], spacing=6, resolve={"scale": {"x": "shared"}})
+    return framed(vconcat=[curve, *below], spacing=8, resolve={"scale": {"x": "shared"}})
 
 
 def _steps(result: Incidence) -> list[dict[str, object]]:
@@ -175,6 +176,7 @@ def _numbers(result: Incidence, x: Spec, title: str, field: str) -> Spec:
     return {
         "width": WIDTH,
         "height": ROW_HEIGHT * len(labels),
+        "title": {"text": title, "anchor": "start", "frame": "group", "fontSize": 12, "dx": -LABEL_WIDTH, "offset": 3},
         "data": inline(_counts(result)),
         "mark": {"type": "text", "aria": False},
         "encoding": {
@@ -184,13 +186,10 @@ def _numbers(result: Incidence, x: Spec, title: str, field: str) -> Spec:
                 "type": "nominal",
                 "sort": labels,
                 "axis": {
-                    "title": title,
-                    "titleAngle": 0,
-                    "titleAlign": "left",
-                    "titleAnchor": "start",
-                    "titleBaseline": "middle",
-                    "labels": len(labels) > 1,
-                    "labelLimit": 130,
+                    "title": None,
+                    "labelAlign": "left",
+                    "labelPadding": LABEL_WIDTH,
+                    "labelLimit": LABEL_WIDTH - 25,
                     "domain": False,
                     "ticks": False,
                 },

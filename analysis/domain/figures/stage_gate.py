@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.domain.figures.frame import BLUE, GREY, ORANGE, PALE, Spec, Table, framed, inline
+from analysis.domain.figures.frame import BLUE, INK, ORANGE, PALE, Spec, Table, framed, inline
 
-WIDTH, BAR = 560, 30
+WIDTH, BAR, STEP = 400, 28, 74
+OPEN = "not decided yet"
+#: What a part of a bar means, and its colour; the counts stand in it.
+KINDS = (("reached", BLUE), ("not reached", ORANGE), (OPEN, PALE))
 
 
 @dataclass(frozen=True)
@@ -50,30 +52,19 @@ def _words(stage: StageCount) -> str:
 
 def spec(result: StageGates) -> Spec:
     """One bar a stage: reached, decided otherwise, still open; the boundary as a line across it."""
-    parts: list[dict[str, object]] = []
-    for stage in result.stages:
-        others = max(stage.decided - stage.responders, 0)
-        starts = (0, stage.responders, stage.responders + others)
-        widths = (stage.responders, others, stage.open)
-        for kind, start, width in zip(("reached", "not reached", "not decided yet"), starts, widths, strict=True):
-            if width:
-                words = f"stage {stage.stage}: {width} {kind}"
-                parts.append({"stage": _label(stage), "kind": kind, "from": start, "to": start + width, "words": words})
-    labels = [_label(stage) for stage in result.stages]
-    longest = max(stage.n for stage in result.stages)
-    y = {"field": "stage", "type": "nominal", "sort": labels, "scale": {"paddingInner": 0.9, "paddingOuter": 0.5}}
-    x = {"type": "quantitative", "scale": {"domain": [0, longest], "nice": False}}
-    axis = {"title": "Evaluable participants", "grid": False, "tickMinStep": 1}
-    kinds: Sequence[tuple[str, str]] = (("reached", BLUE), ("not reached", ORANGE), ("not decided yet", PALE))
-    shown = [(kind, colour) for kind, colour in kinds if any(part["kind"] == kind for part in parts)]
-    scale = {"domain": [kind for kind, _ in shown], "range": [colour for _, colour in shown]}
+    parts = [part for stage in result.stages for part in _parts(stage)]
     marks = [
         {"stage": _label(s), "at": s.at_least, "words": f"{s.at_least} needed", "outlook": _words(s)}
         for s in result.stages
     ]
+    shown = [(kind, colour) for kind, colour in KINDS if any(part["kind"] == kind for part in parts)]
+    scale = {"domain": [kind for kind, _ in shown], "range": [colour for _, colour in shown]}
+    y = {"field": "stage", "type": "nominal", "sort": [_label(stage) for stage in result.stages]}
+    x = {"type": "quantitative", "scale": {"domain": [0, max(stage.n for stage in result.stages)], "nice": False}}
+    axis = {"title": "Evaluable participants", "grid": False, "tickMinStep": 1, "tickCount": 6}
     return framed(
         width=WIDTH,
-        height={"step": BAR},
+        height={"step": STEP},
         layer=[
             {
                 "data": inline(parts),
@@ -92,8 +83,18 @@ def spec(result: StageGates) -> Spec:
                 },
             },
             {
+                "data": inline([part for part in parts if part["is_wide"]]),
+                "mark": {"type": "text", "fontWeight": "bold", "aria": False},
+                "encoding": {
+                    "y": y,
+                    "x": {**x, "field": "middle"},
+                    "text": {"field": "count", "type": "quantitative"},
+                    "color": {"condition": {"test": f"datum.kind === '{OPEN}'", "value": INK}, "value": "#ffffff"},
+                },
+            },
+            {
                 "data": inline(marks),
-                "mark": {"type": "tick", "thickness": 3, "size": BAR + 14, "color": GREY},
+                "mark": {"type": "tick", "thickness": 3, "height": BAR + 14, "color": INK},
                 "encoding": {
                     "y": y,
                     "x": {**x, "field": "at"},
@@ -102,11 +103,34 @@ def spec(result: StageGates) -> Spec:
             },
             {
                 "data": inline(marks),
-                "mark": {"type": "text", "dy": -BAR / 2 - 13, "aria": False},
+                "mark": {"type": "text", "dy": -BAR / 2 - 15, "aria": False},
                 "encoding": {"y": y, "x": {**x, "field": "at"}, "text": {"field": "words"}},
             },
         ],
     )
+
+
+def _parts(stage: StageCount) -> list[dict[str, object]]:
+    """The bar of a stage from left to right."""
+    parts: list[dict[str, object]] = []
+    start = 0
+    counts = (stage.responders, max(stage.decided - stage.responders, 0), stage.open)
+    for (kind, _), count in zip(KINDS, counts, strict=True):
+        if count:
+            parts.append(
+                {
+                    "stage": _label(stage),
+                    "kind": kind,
+                    "count": count,
+                    "from": start,
+                    "to": start + count,
+                    "middle": start + count / 2,
+                    "is_wide": count > 1,
+                    "words": f"stage {stage.stage}: {count} {kind}",
+                }
+            )
+        start += count
+    return parts
 
 
 def _label(stage: StageCount) -> str:

@@ -1,0 +1,106 @@
+"""What a person types at a gate, and how a listing is narrowed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from analysis.domain.consecutive_threshold import Status
+from analysis.domain.gates import decisions
+from analysis.models import Gate
+from analysis.selectors import DECIDED
+from trials.models import Membership
+from trials.selectors import sites_of
+
+DECISION_WORDS = {
+    "continue": _("Continue with the next stage"),
+    "modify": _("Continue with a modification"),
+    "stop": _("Stop"),
+    "success": _("Success: the treatment is worth pursuing"),
+}
+STATUS_WORDS = {
+    Status.REACHED: _("reached"),
+    Status.NOT_REACHED: _("not reached"),
+    Status.COMPETING: _("competing event first"),
+    Status.PENDING: _("pending"),
+    Status.INSUFFICIENT_DATA: _("insufficient data"),
+}
+
+
+class DecisionForm(forms.Form):
+    """The decision of a gate; ``seen`` is the snapshot that was read."""
+
+    decision = forms.ChoiceField(label=_("Decision"), widget=forms.RadioSelect)
+    reason = forms.CharField(
+        label=_("Reason"),
+        widget=forms.Textarea(attrs={"rows": 3}),
+        max_length=2000,
+        help_text=_("Stands in the audit trail and on this page for good."),
+    )
+    seen = forms.CharField(widget=forms.HiddenInput, required=False)
+
+    def __init__(self, *args: Any, gate: Gate, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        possible = decisions(gate.stage, len(gate.protocol_version.protocol.design.stages))
+        field = self.fields["decision"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [(one, DECISION_WORDS[one]) for one in possible]
+
+
+class SafetyReviewForm(forms.Form):
+    review = forms.CharField(
+        label=_("Safety review"),
+        widget=forms.Textarea(attrs={"rows": 3}),
+        max_length=5000,
+        help_text=_("What was reviewed, and whether it speaks against going on."),
+    )
+    seen = forms.CharField(widget=forms.HiddenInput, required=False)
+
+
+class RenewalForm(forms.Form):
+    reason = forms.CharField(
+        label=_("Why a new snapshot"),
+        max_length=500,
+        help_text=_("The old snapshot stays in the audit trail; a signed safety review has to be signed again."),
+    )
+
+
+class ListingForm(forms.Form):
+    """The filters of the listing of endpoints; each is part of the address."""
+
+    set = forms.ChoiceField(label=_("Set"), required=False)
+    status = forms.ChoiceField(
+        label=_("Endpoint"),
+        required=False,
+        choices=[
+            ("", _("any")),
+            (DECIDED, _("decided (not pending)")),
+            *[(status.value, words) for status, words in STATUS_WORDS.items()],
+            ("no_result", _("no result yet")),
+        ],
+    )
+    evaluable = forms.ChoiceField(
+        label=_("Evaluable"),
+        required=False,
+        choices=[("", _("any")), ("yes", _("yes")), ("no", _("no")), ("open", _("not known yet"))],
+    )
+    site = forms.ChoiceField(label=_("Site"), required=False)
+    left = forms.ChoiceField(required=False, widget=forms.HiddenInput)
+    why = forms.SlugField(required=False, widget=forms.HiddenInput, max_length=200)
+
+    def __init__(self, *args: Any, membership: Membership, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        sets = [(one.id, one.label) for one in membership.trial.protocol.analysis_sets]
+        sites = [(site.code, site.code) for site in sites_of(membership)]
+        for name, choices in (
+            ("set", [("", _("everybody enrolled")), *sets]),
+            ("left", [("", ""), *sets]),
+            ("site", [("", _("all that I see")), *sites]),
+        ):
+            field = self.fields[name]
+            assert isinstance(field, forms.ChoiceField)
+            field.choices = choices
+        if len(sites) < 2:
+            del self.fields["site"]

@@ -1,0 +1,28 @@
+"""The addresses of endpoints and gates under ``t/<trial>/`` and under ``api/v1/trials/<trial>/``."""
+
+from collections.abc import Callable
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
+from django.urls import URLPattern, path
+
+from analysis import api, views
+
+
+def page(route: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:
+    """A page for members who are logged in."""
+    return path(route, login_required(view), name=name)
+
+
+urlpatterns = [
+    page("dashboard/", views.dashboard, "dashboard"),
+    page("endpoints/", views.adjudications, "adjudications"),
+    page("endpoints/worklist/", views.worklist, "worklist"),
+    page("participants/<int:participant>/endpoints/", views.panel, "panel"),
+    page("gates/<int:stage>/", views.gate, "gate"),
+    page("gates/<int:stage>/decide/", views.decide, "decide_gate"),
+    page("gates/<int:stage>/safety-review/", views.sign, "sign_safety_review"),
+    page("gates/<int:stage>/renew/", views.renew, "renew_gate"),
+]
+
+api_urlpatterns = api.urlpatterns

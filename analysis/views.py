@@ -1,0 +1,279 @@
+"""The pages of endpoints and gates. Each finds, calls once, answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
+from django.forms import Form
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from accounts.roles import Permission
+from analysis import actions, formats, forms, selectors
+from analysis.domain.gates import GateState
+from analysis.models import Gate
+from analysis.permissions import check_can_view_results
+from trials.models import Membership, Participant, Site
+from trials.permissions import NotPossible, require
+from trials.selectors import may_see_group, participant_for, sites_of
+
+PAGE_LENGTH = 50
+
+
+class TrialRequest(HttpRequest):
+    """A request under a trial's address: the middleware has found the membership that acts."""
+
+    membership: Membership
+    htmx: Any
+
+
+def _site_of(request: TrialRequest) -> Site | None:
+    """The site that the address asks for, among those the membership reaches; None for all of them."""
+    code = request.GET.get("site", "")
+    if not code:
+        return None
+    site = sites_of(request.membership).filter(code=code).first()
+    if site is None:
+        raise Http404("No such site among those that you see.")
+    return site
+
+
+def dashboard(request: TrialRequest, trial: str) -> HttpResponse:
+    """Three numbers and one picture first; every number leads to those it counts."""
+    membership = request.membership
+    check_can_view_results(membership, membership.trial)
+    site = _site_of(request)
+    found = selectors.dashboard(membership, site=site)
+    results = found.results
+    listing = reverse("analysis:adjudications", kwargs={"trial": trial})
+    at_site = f"site={site.code}&" if site else ""
+    links = formats.links_to(found.participants, trial)
+    figures: dict[str, formats.Figure] = {}
+    if results and results.incidence:
+        figures["incidence"] = formats.incidence_figure(
+            results.incidence,
+            set_label=results.incidence_set.label if results.incidence_set else "",
+            competing=", ".join(kind.replace("_", " ") for kind in results.endpoint.competing),
+            as_of=found.as_of,
+        )
+    if found.flow:
+        figures["flow"] = formats.flow_figure(found.flow, listing, at_site=at_site, as_of=found.as_of)
+    if results and results.curves:
+        figures["curves"] = formats.curves_figure(results.curves, links, as_of=found.as_of)
+    if found.stages:
+        figures["stages"] = formats.stage_figure(found.stages, as_of=found.as_of)
+    return render(
+        request,
+        "analysis/dashboard.html",
+        {
+            "found": found,
+            "results": results,
+            "figures": figures,
+            "listing": f"{listing}?{at_site}",
+            **(_results_in_words(results) if results else {}),
+            "sites": sites_of(membership),
+            "site": site,
+            "gates": selectors.gates_of(membership),
+            "endpoint": selectors.primary_endpoint(membership.trial.protocol),
+        },
+    )
+
+
+def _results_in_words(results: selectors.Results) -> dict[str, str]:
+    words = {
+        "pending_words": formats.pending_words(results.pending),
+        "rule_words": formats.rule_words(results.rule, results.endpoint.unit),
+        "evaluable_words": formats.evaluable_words(results.rule, results.endpoint.competing),
+    }
+    if results.interval:
+        words["proportion"] = formats.proportion_words(results.responders, results.decided, results.interval)
+    if (based := results.design_based) is not None:
+        words["design_based"] = formats.design_based_words(
+            based.inference, based.responders, based.n, is_final=based.is_final
+        )
+    return words
+
+
+def adjudications(request: TrialRequest, trial: str) -> HttpResponse:
+    """Exactly the participants that a number counts."""
+    membership = request.membership
+    check_can_view_results(membership, membership.trial)
+    form = forms.ListingForm(request.GET, membership=membership)
+    if not form.is_valid():
+        raise Http404("No such listing. Follow a number of the dashboard, or choose from the filters.")
+    asked = form.cleaned_data
+    protocol = membership.trial.protocol
+    wanted = [one for one in protocol.analysis_sets if one.id in (asked["set"], asked["left"])]
+    people = selectors.population(membership, site=_site_of(request), sets=wanted)
+    rows = selectors.listing(
+        people,
+        set_id=asked["set"],
+        left=asked["left"],
+        why=asked["why"],
+        status=asked["status"],
+        evaluable=asked["evaluable"],
+    )
+    return render(
+        request,
+        "analysis/adjudications.html",
+        {
+            "page": Paginator(rows, PAGE_LENGTH).get_page(request.GET.get("page")),
+            "form": form,
+            "filtered": any(asked.values()),
+            "left": next((one for one in protocol.analysis_sets if one.id == asked["left"]), None),
+            "why": rows[0].why if rows and asked["why"] else None,
+            "endpoint": people.endpoint,
+            "shows_group": may_see_group(membership, protocol),
+        },
+    )
+
+
+def panel(request: TrialRequest, trial: str, participant: int) -> HttpResponse:
+    """What became of the endpoints of one participant, and why."""
+    membership = request.membership
+    try:
+        person = participant_for(membership, participant)
+    except Participant.DoesNotExist:
+        raise Http404("No such participant at the sites that you see.") from None
+    hidden = selectors.reads_independently(membership)
+    rows = [] if hidden else selectors.adjudications_of(membership, person.pk)
+    labels = {one.id: one.label for one in person.protocol.endpoints}
+    for row in rows:
+        row.label = labels.get(row.endpoint, row.endpoint)  # type: ignore[attr-defined]
+    return render(
+        request,
+        "analysis/panel.html",
+        {
+            "participant": person,
+            "hidden": hidden,
+            "current": [row for row in rows if row.is_current],
+            "former": [row for row in rows if not row.is_current],
+            "endpoint": selectors.primary_endpoint(person.protocol),
+        },
+    )
+
+
+def worklist(request: TrialRequest, trial: str) -> HttpResponse:
+    """Gates that wait for this person, and endpoints that lack data."""
+    return render(request, "analysis/worklist.html", {"work": selectors.worklist(request.membership)})
+
+
+# --- Gates --------------------------------------------------------------------------------------------------------
+
+
+def _found_gate(request: TrialRequest, stage: int, to_write: Permission | None = None) -> Gate:
+    check_can_view_results(request.membership, request.membership.trial)
+    if to_write is not None:
+        trial = request.membership.trial_id
+        require(request.membership, to_write, doing="do this at a gate", trial_id=trial, site_matters=False)
+    gate = selectors.gate_for(request.membership, stage)
+    if gate is None:
+        raise Http404("This trial has no such stage.")
+    return gate
+
+
+def gate(request: TrialRequest, trial: str, stage: int) -> HttpResponse:
+    """One stage: the snapshot it rests on, what is proposed, what came late, and the decision."""
+    return _gate_page(request, _found_gate(request, stage))
+
+
+def _gate_page(request: TrialRequest, gate: Gate, sent: Form | None = None, status: int = 200) -> HttpResponse:
+    membership = request.membership
+    design = gate.protocol_version.protocol.design
+    now = {"seen": gate.snapshot_sha256}
+    proposed = gate.state == GateState.PROPOSED
+    needs_review = design.safety_review_required and gate.safety_reviewed_at is None
+    seen = selectors.seats_of(membership, gate)
+    stages = selectors.stage_counts(membership.trial)
+    page: dict[str, Any] = {
+        "gate": gate,
+        "design": design,
+        "planned": selectors.stages_of(gate.protocol_version.protocol)[gate.stage - 1],
+        "count": selectors.count_of(gate) if gate.state == GateState.WAITING else None,
+        "seats": seen,
+        "changes": selectors.changes_for(membership, gate),
+        "needs_review": needs_review,
+        "figure": formats.stage_figure(stages, as_of=timezone.now()) if stages else None,
+        "decision_words": forms.DECISION_WORDS.get(gate.decision or gate.proposal, ""),
+        "has_next": selectors.has_next_stage(gate),
+        "may_decide": membership.may(Permission.DECIDE_GATE),
+        "may_sign": membership.may(Permission.SIGN_SAFETY_REVIEW),
+    }
+    if proposed and membership.may(Permission.DECIDE_GATE):
+        page["decision_form"] = (
+            sent if isinstance(sent, forms.DecisionForm) else forms.DecisionForm(gate=gate, initial=now)
+        )
+        page["renewal_form"] = sent if isinstance(sent, forms.RenewalForm) else forms.RenewalForm(auto_id="renew_%s")
+    if proposed and needs_review and membership.may(Permission.SIGN_SAFETY_REVIEW):
+        page["review_form"] = (
+            sent
+            if isinstance(sent, forms.SafetyReviewForm)
+            else forms.SafetyReviewForm(initial=now, auto_id="review_%s")
+        )
+    page["sent"] = sent
+    return render(request, "analysis/gate.html", page, status=status)
+
+
+def _act(
+    request: TrialRequest, gate: Gate, form: Form, act: Callable[[dict[str, Any]], Gate], said: str
+) -> HttpResponse:
+    """Call the action with what was typed; what it refuses stands on the page: 422 for a field, 409 for the state."""
+    status = 422
+    if form.is_valid():
+        try:
+            act(form.cleaned_data)
+        except ValidationError as refused:
+            for name, errors in refused.error_dict.items():
+                form.add_error(name if name in form.fields else None, errors)
+        except NotPossible as refused:
+            form.add_error(None, str(refused))
+            status = 409
+        else:
+            messages.success(request, said)
+            return redirect("analysis:gate", trial=gate.trial.code, stage=gate.stage)
+    fresh = selectors.gate_for(request.membership, gate.stage) or gate
+    return _gate_page(request, fresh, form, status)
+
+
+@require_POST
+def decide(request: TrialRequest, trial: str, stage: int) -> HttpResponse:
+    gate = _found_gate(request, stage, Permission.DECIDE_GATE)
+    return _act(
+        request,
+        gate,
+        forms.DecisionForm(request.POST, gate=gate),
+        lambda typed: actions.decide_gate(gate=gate, by=request.membership, **typed),
+        _("The decision is recorded. It stays as it is."),
+    )
+
+
+@require_POST
+def sign(request: TrialRequest, trial: str, stage: int) -> HttpResponse:
+    gate = _found_gate(request, stage, Permission.SIGN_SAFETY_REVIEW)
+    return _act(
+        request,
+        gate,
+        forms.SafetyReviewForm(request.POST, auto_id="review_%s"),
+        lambda typed: actions.sign_safety_review(gate=gate, by=request.membership, **typed),
+        _("The safety review is signed."),
+    )
+
+
+@require_POST
+def renew(request: TrialRequest, trial: str, stage: int) -> HttpResponse:
+    gate = _found_gate(request, stage, Permission.DECIDE_GATE)
+    return _act(
+        request,
+        gate,
+        forms.RenewalForm(request.POST, auto_id="renew_%s"),
+        lambda typed: actions.renew_proposal(gate=gate, by=request.membership, **typed),
+        _("A new snapshot was asked for."),
+    )
