@@ -200,6 +200,16 @@ def test_a_late_recovery_is_what_a_person_decides(adjudicated: GraftState, statu
     assert (outcome.status, outcome.event_day) == (status, day)
 
 
+def test_until_day_60_has_passed_graft_failure_is_open() -> None:
+    never = GraftRecords(tuple(counts(*daily(5, 60, LOW))))
+    on_the_day = graft_failure(GraftFailureRule(), never, as_of_day=60)
+    assert (on_the_day.status, on_the_day.censored_day) == (Status.PENDING, 60)
+    assert "day 60 has not passed" in on_the_day.sentence
+    begun = GraftRecords(tuple(counts(*daily(5, 58, LOW), (59, HIGH), (60, HIGH))))
+    outcome = graft_failure(GraftFailureRule(), begun, as_of_day=61)
+    assert (outcome.status, outcome.sentence) == (Status.PENDING, "A run has begun and is not complete.")
+
+
 def test_falling_chimerism_and_its_absence_are_flagged() -> None:
     records = GraftRecords(tuple(counts(*RECOVERY)), tuple(counts((30, "80"), (60, "40"))))
     outcome = graft_failure(GraftFailureRule(), records, as_of_day=100, last_contact_day=95)

@@ -141,8 +141,8 @@ def test_the_baseline_is_the_highest_stage_of_the_days_before() -> None:
 
 
 def test_gaps_are_flagged() -> None:
-    outcome = response_on_day(DayRule(), course(each(FREE, 28, 49)), as_of_day=200)
-    assert outcome.flags == ("21 days without an assessment, day 28 to 49",)
+    outcome = response_on_day(DayRule(), course(each(FREE, 28, 38, 49)), as_of_day=200)
+    assert outcome.flags == ("11 days without an assessment, day 38 to 49",)  # and not the 10 days before
 
 
 ANY_TIME = [
