@@ -21,6 +21,9 @@ from audit.context import Source
 from trials.models import Membership, Participant
 from trials.permissions import NotPossible
 
+#: Longest name that an event may have where it comes from, as its column holds it.
+MOST_OF_A_NAME = 40
+
 
 class Conflict(NotPossible):
     """Somebody changed the event meanwhile; the message says what to do."""
@@ -45,6 +48,8 @@ def record_adverse_event(
     Raises ValidationError with every reason for which the event is refused.
     """
     check_can_record(by, participant, source)
+    if len(external_id) > MOST_OF_A_NAME:
+        raise ValidationError({"external_id": f"{external_id!r}: it has at most {MOST_OF_A_NAME} characters."})
     facts = _facts(participant, report)
     Participant.objects.select_for_update(no_key=True).get(pk=participant.pk)
     standing = participant.adverse_events.filter(external_id=external_id).first() if external_id else None

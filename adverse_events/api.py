@@ -18,6 +18,7 @@ from rest_framework import generics, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.roles import Permission
 from adverse_events import actions, selectors
 from adverse_events.domain.reporting import OUTCOMES, RELATIONS, SERIOUS_CRITERIA, Report
 from adverse_events.forms import AdverseEventFilter
@@ -171,6 +172,7 @@ class AdverseEvents(generics.ListAPIView[AdverseEvent], TrialView):
 
 
 class ParticipantAdverseEvents(TrialView):
+    to_write = Permission.RECORD_ADVERSE_EVENT
     queryset = AdverseEvent.objects.none()
     serializer_class = AdverseEventSerializer
 
@@ -201,6 +203,8 @@ class OneEventView(TrialView):
 
 
 class OneAdverseEvent(OneEventView):
+    to_write = Permission.RECORD_ADVERSE_EVENT
+
     @extend_schema(operation_id="adverse_events_retrieve")
     def get(self, request: Request, trial: str, event: int) -> Response:
         """One adverse event."""
@@ -223,6 +227,8 @@ class OneAdverseEvent(OneEventView):
 
 
 class VoidAdverseEvent(OneEventView):
+    to_write = Permission.RECORD_ADVERSE_EVENT
+
     @extend_schema(request=ReasonSerializer, responses={200: AdverseEventSerializer})
     def post(self, request: Request, trial: str, event: int) -> Response:
         """Set aside an event that was recorded in error; it is kept and no longer counted."""

@@ -87,7 +87,7 @@ class AdverseEventForm(forms.Form):
     )
     organism = forms.CharField(label=_("Organism"), max_length=200, required=False, help_text=_("Such as Candida."))
     suspect_product = forms.CharField(label=_("Suspect product"), max_length=200, required=False)
-    key = forms.CharField(widget=forms.HiddenInput, required=False, max_length=40)
+    key = forms.CharField(widget=forms.HiddenInput, required=False, max_length=32)
 
     def __init__(self, *args: Any, participant: Participant, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

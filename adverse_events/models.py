@@ -44,7 +44,7 @@ class AdverseEvent(models.Model):
     term = models.TextField()
     soc = models.TextField()
     other_specify = models.TextField(blank=True)
-    category = models.CharField(max_length=40, help_text="report category of the definition")
+    category = models.TextField(help_text="report category of the definition, or the class itself where it has none")
     grade = models.PositiveSmallIntegerField()
     started = models.CharField(max_length=10, help_text="ISO 8601, partial where only that is known")
     ended = models.CharField(max_length=10, blank=True)

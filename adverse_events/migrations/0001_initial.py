@@ -38,7 +38,7 @@ class Migration(migrations.Migration):
                 ('term', models.TextField()),
                 ('soc', models.TextField()),
                 ('other_specify', models.TextField(blank=True)),
-                ('category', models.CharField(help_text='report category of the definition', max_length=40)),
+                ('category', models.TextField(help_text='report category of the definition, or the class itself where it has none')),
                 ('grade', models.PositiveSmallIntegerField()),
                 ('started', models.CharField(help_text='ISO 8601, partial where only that is known', max_length=10)),
                 ('ended', models.CharField(blank=True, max_length=10)),

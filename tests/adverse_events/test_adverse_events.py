@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from adverse_events import actions, selectors
 from adverse_events.domain.reporting import Report
 from adverse_events.models import AdverseEvent
+from audit.context import Source
 from audit.models import FieldChange
 from tests.world import PEOPLE, World
 from trials import actions as trials
@@ -81,6 +82,37 @@ def test_a_participant_removed_from_the_efficacy_sets_still_reports(world: World
     assert actions.record_adverse_event(participant=participant, report=SEPSIS, by=world.bob).pk
 
 
+def test_a_class_without_a_heading_is_its_own_whatever_its_length(world: World) -> None:
+    longest = max(selectors.dictionary("CTCAE 4.03").terms, key=lambda term: len(term.soc))
+    report = replace(SEPSIS, term=longest.name, grade=4, other_specify="as reported")
+    event = actions.record_adverse_event(participant=world.enrolled(), report=report, by=world.bob)
+    assert event.category == longest.soc
+
+
+def test_an_import_needs_no_person_and_revives_nothing(world: World) -> None:
+    participant = world.enrolled()
+    with pytest.raises(PermissionDenied):
+        actions.record_adverse_event(participant=participant, report=SEPSIS, by=None)
+    event = actions.record_adverse_event(
+        participant=participant, report=SEPSIS, by=None, source=Source.IMPORT, external_id="7"
+    )
+    changed = replace(SEPSIS, organism="Candida")
+    again = actions.record_adverse_event(
+        participant=participant, report=changed, by=None, source=Source.IMPORT, external_id="7"
+    )
+    assert (again.pk, again.organism, again.revision) == (event.pk, "Candida", 2)
+    actions.void_adverse_event(event=again, reason="other patient", by=world.bob)
+    after = actions.record_adverse_event(
+        participant=participant, report=SEPSIS, by=None, source=Source.IMPORT, external_id="7"
+    )
+    assert (after.is_void, after.organism) == (True, "Candida")
+
+
+def test_an_event_of_tomorrow_is_refused(world: World) -> None:
+    with pytest.raises(ValidationError, match="lies in the future"):
+        actions.record_adverse_event(participant=world.enrolled(), report=replace(SEPSIS, started="2999"), by=world.bob)
+
+
 def test_before_enrolment_nothing_is_collected(world: World) -> None:
     with pytest.raises(NotPossible, match="not enrolled"):
         actions.record_adverse_event(participant=world.screened(), report=SEPSIS, by=world.bob)
@@ -91,6 +123,11 @@ def test_the_same_import_twice_is_one_event(world: World) -> None:
     for _ in range(2):
         actions.record_adverse_event(participant=participant, report=SEPSIS, external_id="AE-001", by=world.bob)
     assert AdverseEvent.objects.count() == 1
+
+
+def test_a_name_that_is_too_long_is_refused_not_cut(world: World) -> None:
+    with pytest.raises(ValidationError, match="at most 40 characters"):
+        actions.record_adverse_event(participant=world.enrolled(), report=SEPSIS, by=world.bob, external_id="x" * 41)
 
 
 def test_numbers_run_within_the_participant(world: World) -> None:

@@ -57,8 +57,8 @@ def test_an_event_is_recorded_read_corrected_and_set_aside(world: World) -> None
 
 @pytest.mark.django_db(transaction=True)
 def test_the_trail_says_that_it_came_by_the_api(world: World) -> None:
-    api(world, "bob", "post", "new", SEPSIS, participant=world.enrolled().pk)
-    row = TrailRow.objects.get(table_name="adverse_events_adverseevent")
+    made = api(world, "bob", "post", "new", SEPSIS, participant=world.enrolled().pk)
+    row = TrailRow.objects.filter(table_name="adverse_events_adverseevent", row_id=str(made.json()["id"])).latest("id")
     assert (row.source, row.role, row.user_name) == ("api", "coordinator", "Bob")
 
 
