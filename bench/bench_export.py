@@ -37,6 +37,17 @@ def seconds(work: Callable[[], object], *, times: int = 5) -> float:
     return statistics.median(taken)
 
 
+def peak_mb(*, forget: bool = False) -> float:
+    """The most memory this process has held, in MB; ``forget`` counts from now on (Linux; elsewhere from the start)."""
+    marks = Path("/proc/self/clear_refs")
+    if forget and marks.exists():
+        marks.write_text("5")
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().partition("VmHWM:")[2].split()[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def make_trial():  # type: ignore[no-untyped-def]
     """A published trial with its participants and results; returns the trial and an inspector's membership."""
     from accounts.models import User
@@ -133,9 +144,10 @@ def measure() -> int:
         actions.run_export(job=job.pk)
         made.append(job)
 
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    export()  # to load what an export needs
+    before = peak_mb(forget=True)
     whole = seconds(export)
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    added = peak_mb() - before
     for job in made:
         job.refresh_from_db()
     last = made[-1]
@@ -160,7 +172,7 @@ def measure() -> int:
     print(f"archive                  {last.size_bytes / 1e6:>10.2f} MB, {hashes} hash of {len(made)} exports")
     print(f"export, job and all      {whole:>10.2f} s   bar {BAR_S:.0f} s: {'met' if whole <= BAR_S else 'MISSED'}")
     print(f"plain dump of the cells  {plain:>10.2f} s   from a list in memory, no database; ratio {whole / plain:.1f}")
-    print(f"memory added at the most {(after - before) / 1024:>10.1f} MB")
+    print(f"memory added at the most {added:>10.1f} MB")
     connections.close_all()
     return 0 if whole <= BAR_S and hashes == 1 else 1
 

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import F, Func, OuterRef, Q, QuerySet, Subquery, TextField, Value
 
 from accounts.roles import Permission
 from adverse_events.domain.reporting import OUTCOME_WORDS, RELATIONS, SERIOUS_CRITERIA
@@ -1065,10 +1065,11 @@ def audit_trail(extent: Extent) -> list[Table]:
     rows = (
         changes(extent)
         .order_by("trail_id", "field")
+        .annotate(moment=_utc("at"), old=_as_text("old_value"), new=_as_text("new_value"))
         .values_list(
             "participant_id",
             "trail_id",
-            "at",
+            "moment",
             "user_name",
             "role",
             "site",
@@ -1078,15 +1079,14 @@ def audit_trail(extent: Extent) -> list[Table]:
             "table_name",
             "row_id",
             "field",
-            "old_value",
-            "new_value",
+            "old",
+            "new",
         )
     )
 
     def make(pk: int | None, *facts: Cell) -> Row:
         subject = extent.subjects.get(pk) if pk is not None else None
-        keys = subject.keys if subject else of_trial
-        return (*keys, *facts[:11], _plain(facts[11]), _plain(facts[12]))
+        return (*(subject.keys if subject else of_trial), *facts)
 
     def fetch() -> tuple[int | None, Iterator[Row]]:
         # Counting fields would open every row of the trail once more; about twelve change with a row.
@@ -1112,11 +1112,18 @@ def audit_trail(extent: Extent) -> list[Table]:
     return [Table("audit_trail", "Audit trail, one row a changed field", columns, fetch)]
 
 
-def _plain(value: object) -> str:
-    """A value of the trail: text as it is, everything else as JSON."""
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else _json(value)
+# A trail has a row for each field of each insert: the database writes these texts in half the time.
+
+
+def _as_text(name: str) -> Func:
+    """A value of the trail as text: text as it is, everything else as JSON."""
+    return Func(F(name), Value("{}"), template="(%(expressions)s)", arg_joiner=" #>> ", output_field=TextField())
+
+
+def _utc(name: str) -> Func:
+    """A moment as ``delimited.written`` writes it."""
+    template = "to_char(%(expressions)s AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
+    return Func(F(name), template=template, output_field=TextField())
 
 
 # --- All of them --------------------------------------------------------------------------------------------------

@@ -19,13 +19,12 @@ from exchange.domain.codebook import (
     CODEBOOK_HEADER,
     CODELIST_HEADER,
     MISSING_CODES,
-    Cell,
     Row,
     Table,
     codebook_rows,
     codelist_rows,
 )
-from exchange.domain.delimited import Variant, written, written_for_spreadsheet
+from exchange.domain.delimited import Variant, harmless_line, line
 
 #: The first moment that a ZIP can hold: the same for every member of every archive.
 NO_MOMENT = (1980, 1, 1, 0, 0, 0)
@@ -64,7 +63,7 @@ class Archive:
 
     def add_rows(self, name: str, header: Sequence[str], rows: Iterable[Row]) -> int:
         """Write one CSV and return its number of rows, the header apart."""
-        cell: Callable[[Cell], str] = written_for_spreadsheet if self.variant is Variant.SPREADSHEET else written
+        as_text = harmless_line if self.variant is Variant.SPREADSHEET else line
         with self._member(name) as member:
             if self.variant is Variant.SPREADSHEET:
                 # Without the mark, a spreadsheet reads UTF-8 as the code page of the computer.
@@ -74,7 +73,7 @@ class Archive:
             lines.writerow(header)
             count = 0
             for row in rows:
-                lines.writerow([cell(value) for value in row])
+                lines.writerow(as_text(row))
                 count += 1
             text.flush()
         self.counts[name] = count

@@ -5,11 +5,15 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import os
+import signal
+import subprocess
 import tracemalloc
 import zipfile
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+import psycopg
 import pytest
 import time_machine
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -21,6 +25,7 @@ from accounts.roles import ROLES, Permission
 from audit import context
 from audit.models import FieldChange
 from casebook import actions as casebook
+from config.embedded.processes import wait_until
 from exchange import actions, selectors
 from exchange.actions import exports
 from exchange.datasets import DATASETS
@@ -29,6 +34,7 @@ from exchange.domain.delimited import Variant, neutralised, written
 from exchange.formats import NO_MOMENT, Archive, Preface, write_archive
 from exchange.models import Download, ExportJob, JobState
 from exchange.tasks import sweep
+from tests.conftest import database_url
 from tests.exchange.conftest import export
 from tests.world import PEOPLE, World, build_world, definition
 from trials import actions as trials
@@ -511,6 +517,40 @@ def test_a_job_whose_worker_died_is_made_from_the_start(world: World) -> None:
     job.refresh_from_db()
     assert (job.state, job.attempts) == (JobState.DONE, 2)
     assert [file.name for file in exports.file_of(job).parent.iterdir()] == [f"{job.key}.zip"]
+
+
+@pytest.mark.slow
+@database
+def test_a_worker_killed_in_the_middle_loses_no_export(
+    world: World, at_a: Participant, settings, celery_worker_process
+) -> None:
+    worker = celery_worker_process(EXPORT_DIR=str(settings.EXPORT_DIR))
+    with psycopg.connect(database_url()) as blocking:
+        # The export waits in the middle of its work for as long as this lock is held.
+        blocking.execute("LOCK TABLE casebook_labresult IN ACCESS EXCLUSIVE MODE")
+        job = asked(world, *[one.id for one in selectors.datasets_for(world.dora)])
+
+        def is_waiting() -> bool:
+            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'casebook_labresult'::regclass"
+            return blocking.execute(waiting).fetchone() == (1,)
+
+        assert wait_until(is_waiting, seconds=30, step=0.1)
+        listing = subprocess.run(["ps", "-axo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+        for child, parent in map(str.split, listing.splitlines()):
+            if int(parent) == worker.pid:
+                os.kill(int(child), signal.SIGKILL)
+        assert wait_until(lambda: "WorkerLostError" in worker.log_path.read_text(), seconds=30)
+        assert not exports.file_of(job).exists()
+    # Whoever comes first, the message that came back or the sweep, makes it.
+    assert wait_until(lambda: exports.file_of(job).exists() or bool(sweep()), seconds=40, step=1)
+
+    def is_done() -> bool:
+        job.refresh_from_db()
+        return job.state == JobState.DONE
+
+    assert wait_until(is_done, seconds=10)
+    assert job.attempts == 2
+    assert hashlib.sha256(exports.file_of(job).read_bytes()).hexdigest() == job.sha256
 
 
 @database

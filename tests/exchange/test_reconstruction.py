@@ -1,0 +1,189 @@
+"""PARACHUTE from its reconstruction: imported by the product, decided by the product, compared with what was printed.
+
+The extract is imported once for this file, and everything is rolled back at the end.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import transaction
+from django.test import override_settings
+
+from analysis.models import Adjudication, Gate
+from analysis.reports.reconciliation import reconciliation
+from dosing.models import DoseWorksheet
+from exchange.actions import demonstration
+from exchange.actions.extracts import import_extract
+from trials.models import Deviation, Membership, Participant, Trial
+
+FOLDER = demonstration.RECONSTRUCTIONS / "parachute"
+
+
+class _Undo(Exception):
+    pass
+
+
+@pytest.mark.django_db
+def test_outside_a_demonstration_nothing_is_seeded() -> None:
+    # The mark also has the database made for this file, whose other tests share one world of their own.
+    with override_settings(DEMO=False), pytest.raises(CommandError, match="no demonstration"):
+        call_command("seed_demo")
+    assert not Trial.objects.exists()
+
+
+@pytest.fixture(scope="module")
+def demo(django_db_setup: None, django_db_blocker) -> Iterator[Trial]:  # type: ignore[no-untyped-def]
+    """The demonstration, made as ``make demo`` makes it."""
+    lines: list[str] = []
+    with django_db_blocker.unblock(), override_settings(DEMO=True, ALLOW_SYNTHETIC_DOSING=True):
+        try:
+            with transaction.atomic():
+                demonstration.seed_demonstration(tell=lines.append)
+                yield Trial.objects.get(code="parachute")
+                raise _Undo
+        except _Undo:
+            pass
+
+
+@pytest.fixture
+def parachute(demo: Trial, django_db_blocker) -> Iterator[Trial]:  # type: ignore[no-untyped-def]
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield demo
+        transaction.set_rollback(True)
+
+
+def test_every_published_number_agrees_or_says_why(parachute: Trial) -> None:
+    rows = reconciliation(parachute)
+    unexplained = [f"{r.id}: {r.published} | {r.computed}" for r in rows if not r.agrees and not r.explanation]
+    assert not unexplained
+    assert sum(row.agrees for row in rows) >= 112
+
+
+@pytest.mark.parametrize(
+    "row, computed",
+    [
+        ("flow.assessed", "68"),
+        ("flow.enrolled", "64"),
+        ("flow.full", "58"),
+        ("flow.evaluable", "51"),
+        ("stage1", "15 of 19"),
+        ("primary.count", "41 of 51"),
+        ("primary.interval_1", "66.9-90.2"),
+        ("full.count", "43 of 58"),
+        ("controls.count", "52 of 100"),
+        ("controls.gray", "0.00030"),
+        ("table2.sum", "58/13/15"),
+        ("text.total", "86"),
+    ],
+)
+def test_the_numbers_the_trial_is_known_by(parachute: Trial, row: str, computed: str) -> None:
+    found = {r.id: r.computed for r in reconciliation(parachute)}
+    assert found[row] == computed
+
+
+def test_the_first_gate_is_decided_and_the_last_one_waits_for_a_person(parachute: Trial) -> None:
+    first, last = Gate.objects.filter(trial=parachute).order_by("stage")
+    assert (first.responders, first.evaluable, first.boundary, first.decision) == (15, 19, 13, "continue")
+    assert (last.responders, last.evaluable, last.boundary, last.proposal) == (41, 51, 37, "success")
+    assert (last.state, last.decision) == ("proposed", "")
+
+
+def edge_cases() -> list[dict[str, str]]:
+    with (FOLDER / "edge_cases.csv").open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+# What each planted case must come to; the wrong readings that they are traps for are in the folder's README.
+EXPECTED = {
+    "exact": "reached",
+    "exact_last": "reached",
+    "exact_units": "reached",
+    "unit_mix": None,
+    "unit_trap": "not_reached",
+    "interrupted_never": "not_reached",
+    "interrupted_then": "reached",
+    "single": "not_reached",
+    "same_day": "not_reached",
+    "same_day_then": "reached",
+    "window_edge": "reached",
+    "late_confirm": "not_reached",
+    "pregraft": "not_reached",
+    "gap": "reached",
+    "dip_after": "reached",
+    "censored": "insufficient_data",
+    "blq": None,
+    "met_then_died": "reached",
+    "reached_after_competing": "competing",
+}
+
+
+@pytest.mark.parametrize("case", edge_cases(), ids=lambda case: f"{case['subject']}-{case['case']}")
+def test_the_planted_cases(parachute: Trial, case: dict[str, str]) -> None:
+    decided = Adjudication.objects.current().get(participant__trial=parachute, participant__number=case["subject"])
+    expected = EXPECTED[case["case"]]
+    if expected is not None:
+        assert decided.status == expected, decided.evidence["sentence"]
+    if case["case"] == "met_then_died":
+        assert decided.is_evaluable is False
+
+
+def test_who_reached_the_endpoint_and_is_not_evaluable_is_not_lost(parachute: Trial) -> None:
+    both = Adjudication.objects.current().filter(
+        participant__trial=parachute, participant__is_external=False, status="reached", is_evaluable=False
+    )
+    assert {"P005", "P050"} <= {str(row.participant) for row in both.select_related("participant")}
+
+
+def test_removals_that_can_be_computed_are(parachute: Trial) -> None:
+    computed = Deviation.objects.filter(participant__trial=parachute, source="calculation", is_void=False)
+    assert {(str(d.participant), d.rule) for d in computed} == {("P030", "D1"), ("P030", "D2"), ("P043", "D1")}
+
+
+def test_the_plan_of_record_stands_beside_the_synthetic_worksheet(parachute: Trial) -> None:
+    participant = Participant.objects.get(trial=parachute, number="P001")
+    plan = DoseWorksheet.objects.get(participant=participant, is_current=True, is_plan_of_record=True)
+    assert (plan.source, str(plan.total_mg_per_kg.normalize())) == ("import", "1E+1")
+    beside = DoseWorksheet.objects.get(participant=participant, is_current=True, source="calculation")
+    assert beside.is_synthetic and not beside.is_plan_of_record
+
+
+def test_the_same_extract_again_changes_nothing(parachute: Trial) -> None:
+    before = {model: model.objects.count() for model in (Participant, Adjudication, DoseWorksheet, Deviation)}
+    import_extract(
+        trial=parachute,
+        extract=demonstration.read_extract(FOLDER),
+        by=Membership.objects.get(trial=parachute, role="coordinator", user__username="coordinator"),
+        reason="again",
+    )
+    assert {model: model.objects.count() for model in before} == before
+
+
+def test_reconcile_prints_the_rows_as_json(parachute: Trial) -> None:
+    out = io.StringIO()
+    call_command("reconcile", "parachute", "--json", stdout=out)
+    rows = {row["id"]: row for row in json.loads(out.getvalue())}
+    assert set(rows["stage1"]) >= {"id", "published", "computed", "method", "explanation"}
+    assert rows["primary.count"]["computed"] == "41 of 51"
+
+
+def test_the_page_of_the_docs_says_what_the_data_say(parachute: Trial) -> None:
+    from analysis.reports.reconciliation import as_page
+
+    committed = Path(__file__).parents[2] / "docs" / "reference" / "reconciliation-parachute.md"
+    assert committed.read_text() == as_page("parachute", reconciliation(parachute))
+
+
+def test_the_practice_trial_is_alive(parachute: Trial) -> None:
+    practice = Trial.objects.get(code="parachute-practice")
+    statuses = sorted(practice.participants.values_list("status", flat=True))
+    assert statuses == ["eligible", "enrolled", "enrolled", "enrolled", "enrolled", "enrolled", "screening"]
+    worksheets = DoseWorksheet.objects.filter(participant__trial=practice, is_current=True)
+    assert worksheets.count() == 5
+    assert all(w.is_synthetic and not w.is_refused for w in worksheets)
