@@ -42,6 +42,10 @@ def import_extract(
     check_can_import_extract(by, trial)
     people = {person.subject: _person(trial, person, by, reason) for person in extract.people}
     tell(f"{len(people)} people")
+    for visited in extract.visits:
+        trials.record_visit(
+            visit=people[visited.subject].visits.get(code=visited.visit), done_on=visited.done_on, by=by, reason=reason
+        )
     for entry in extract.entries:
         participant = people[entry.subject]
         visit = participant.visits.get(code=entry.visit) if entry.visit else None

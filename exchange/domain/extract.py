@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -55,6 +55,15 @@ class Person:
     consent_version: str = ""
     consent_signed_on: date | None = None
     consent_signatory: str = ""
+
+
+@dataclass(frozen=True)
+class Visited:
+    """A visit that took place: what was observed at it is dated by it."""
+
+    subject: str
+    visit: str
+    done_on: date
 
 
 @dataclass(frozen=True)
@@ -131,6 +140,7 @@ class Extract:
     """Everything the tables say, in the order of their rows."""
 
     people: tuple[Person, ...] = ()
+    visits: tuple[Visited, ...] = ()
     entries: tuple[Entry, ...] = ()
     results: tuple[Result, ...] = ()
     happenings: tuple[Happening, ...] = ()
@@ -144,6 +154,7 @@ class Extract:
 #: Section of the mapping (and field of the extract) -> the rows it makes; their fields are those the section may name.
 SECTIONS: Mapping[str, type] = {
     "people": Person,
+    "visits": Visited,
     "entries": Entry,
     "results": Result,
     "happenings": Happening,
@@ -164,8 +175,8 @@ class _Reader:
     troubles: list[Trouble] = field(default_factory=list)
 
     def pick(self, spec: object) -> str:
-        """The text that ``spec`` finds: a column's name, ``{column, values}``, ``{column, part: date}`` or
-        ``{constant}``."""
+        """The text that ``spec`` finds: a column's name, ``{column, values}``, ``{column, part: date, days}``
+        or ``{constant}``."""
         if isinstance(spec, Mapping):
             if "constant" in spec:
                 return str(spec["constant"])
@@ -173,6 +184,8 @@ class _Reader:
             text = self._cell(column)
             if spec.get("part") == "date":
                 text = text[: len("2017-03-05")]
+            if "days" in spec and text:
+                text = self._moved(column, text, int(str(spec["days"])))
             values = spec.get("values")
             if values is None or text == "":
                 return text
@@ -201,6 +214,14 @@ class _Reader:
         except (ValueError, InvalidOperation):
             self._trouble(column, f"{text!r} is no {_WORDS[kind]} for {name}.")
             return None
+
+    def _moved(self, column: str, text: str, days: int) -> str:
+        """The date ``days`` later (earlier, where negative)."""
+        try:
+            return (date.fromisoformat(text) + timedelta(days=days)).isoformat()
+        except ValueError:
+            self._trouble(column, f"{text!r} is no date (2017-03-05).")
+            return ""
 
     def _cell(self, column: str) -> str:
         if column not in self.row:

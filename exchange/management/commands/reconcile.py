@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from analysis.reports.reconciliation import NothingPublished, reconciliation
+from analysis.reports.reconciliation import NothingPublished, as_page, reconciliation
 from trials.models import Trial
 
 
@@ -14,9 +14,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("trial", help="code of the trial, such as parachute")
-        parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+        shape = parser.add_mutually_exclusive_group()
+        shape.add_argument("--json", action="store_true", help="print the rows as JSON")
+        shape.add_argument("--markdown", action="store_true", help="print the page of the documentation")
 
-    def handle(self, *args: object, trial: str, json: bool, **options: object) -> None:
+    def handle(self, *args: object, trial: str, json: bool, markdown: bool, **options: object) -> None:
         found = Trial.objects.filter(code=trial).first()
         if found is None:
             known = ", ".join(Trial.objects.order_by("code").values_list("code", flat=True)) or "none yet"
@@ -27,6 +29,9 @@ class Command(BaseCommand):
             raise CommandError(str(exc)) from None
         if json:
             self.stdout.write(_as_json([{**asdict(row), "agrees": row.agrees} for row in rows]))
+            return
+        if markdown:
+            self.stdout.write(as_page(trial, rows), ending="")
             return
         for row in rows:
             mark = "=" if row.agrees else "≠"
