@@ -225,6 +225,8 @@ def event(kind: str, earliest: int, latest: int | None = None) -> CompetingEvent
     "rule, assessments, competing, as_of, status, day",
     [
         ({}, on((14, FIRST), (21, SECOND), (28, THIRD)), [], 200, "reached", 21),
+        ({"at_least": 1}, on((14, FIRST), (21, SECOND)), [], 200, "reached", 14),
+        ({"at_least": 4}, on((14, THIRD), (98, NONE)), [], 200, "not_reached", None),
         ({"at_least": 3}, on((14, FIRST), (21, SECOND), (28, THIRD)), [], 200, "reached", 28),
         ({}, on((14, FIRST), (50, NONE), (98, NONE)), [], 200, "not_reached", None),
         ({}, on((14, FIRST), (50, NONE)), [], 200, "insufficient_data", None),  # not followed to day 100

@@ -92,6 +92,14 @@ def test_a_run_without_a_nadir_and_a_count_that_does_not_tell_are_flagged() -> N
     assert [each.row for each in outcome.evidence] == [1, 3, 4]
 
 
+def test_the_last_count_censors_at_most_on_the_last_day() -> None:
+    found = [
+        neutrophil_engraftment(NeutrophilRule(), counts(*daily(1, last, LOW)), as_of_day=100).censored_day
+        for last in (20, 42)
+    ]
+    assert found == [20, 40]
+
+
 PLATELETS = [
     ({}, [(12, "25"), (16, "25"), (17, "25")], [10], "reached", 17),
     ({}, [(12, "25"), (17, "25")], [10, 15], "not_reached", None),

@@ -122,8 +122,11 @@ def test_classes(before: tuple[int | None, ...], after: tuple[int | None, ...], 
 def test_a_missing_assessment_is_a_non_response_and_a_data_query_if_alive() -> None:
     alive = response_on_day(DayRule(), course([]), as_of_day=200)
     assert "data query" in alive.flags[0]
-    dead = response_on_day(DayRule(), course([], death=20), as_of_day=200)
-    assert (dead.flags, dead.competing_kind, dead.competing_day) == ((), "death", 20)
+    for day in (20, 31):  # to the end of the window, that day included
+        dead = response_on_day(DayRule(), course([], death=day), as_of_day=200)
+        assert (dead.flags, dead.competing_kind, dead.competing_day) == ((), "death", day)
+    later = response_on_day(DayRule(), course([], death=32), as_of_day=200)
+    assert "data query" in later.flags[0]
 
 
 def test_steroid_escalation_counts_where_the_definition_says_so() -> None:
