@@ -86,13 +86,18 @@ def compute_worksheet(*, participant: Participant, by: Membership | None = None,
 
 
 @transaction.atomic
-def bring_up_to_date(*, participant: Participant) -> DoseWorksheet | None:
-    """What the task does for one participant: the worksheet, the deviations, and the mark that asked for both."""
+def bring_up_to_date(*, participant: Participant, by: Membership | None = None) -> DoseWorksheet | None:
+    """The worksheet and the deviations of one participant as the facts are now, and the mark that asked for both.
+
+    What the task does (None), or a person who does not want to wait for it.
+    """
+    if by is not None:
+        check_can_compute(by, participant)
     since = timezone.now()
     if not selectors.expects_dose(participant):
         done(participant, since=since, next_on=None)
         return None
-    worksheet = compute_worksheet(participant=participant)
+    worksheet = compute_worksheet(participant=participant, by=by)
     check_administered(participant=participant)
     plan = selectors.plan_of_record(participant)
     is_open = (

@@ -40,7 +40,7 @@ class Reading:
     """One covariate as the casebook knows it, in the site's time; ``value`` None where it is not known.
 
     ``unit`` is the canonical unit of its item. ``is_after_first_dose``: there is a value, but only one taken later.
-    ``earlier`` is the value before it.
+    ``earlier`` is the value before it; ``text`` says a code in words.
     """
 
     id: str
@@ -52,10 +52,13 @@ class Reading:
     source: str = ""
     earlier: tuple[Decimal, Moment] | None = None
     is_after_first_dose: bool = False
+    text: str = ""
 
     def words(self) -> str:
         if self.value is None:
             return "not known"
+        if self.text:
+            return self.text
         number = plain(self.value) if isinstance(self.value, Decimal) else self.value
         return f"{self.qualifier}{number}{f' {self.unit}' if self.unit else ''}"
 

@@ -22,7 +22,7 @@ from dosing.domain.worksheet import METHOD_VERSIONS, Question, Reading, spec_for
 from dosing.models import Administration, DosingTable
 from dosing.permissions import synthetic_allowed
 from trials.domain.conditions import Observed, Value
-from trials.domain.definition import Capture, Covariate, DosingSpec, Protocol
+from trials.domain.definition import Capture, Covariate, DosingSpec, Item, Protocol
 from trials.domain.partial_dates import PartialDate
 from trials.domain.schedule import date_of_day
 from trials.models import Membership, Participant, ProtocolVersion, Trial
@@ -260,7 +260,13 @@ def _item_reading(
         observed_at=last.observed_on,
         source=last.source,
         earlier=earlier,
+        text=_said(item, last.value),
     )
+
+
+def _said(item: Item, value: Value) -> str:
+    """The words of a code; empty for anything else."""
+    return next((code.label for code in item.codes if code.value == value), "")
 
 
 def _is_before(moment: date | datetime, limit: datetime) -> bool:

@@ -57,13 +57,16 @@ def compute(request: TrialRequest, participant: int) -> HttpResponse:
     person = participant_of(request, participant)
     if request.method == "POST":
         try:
-            worksheet = actions.compute_worksheet(participant=person, by=request.membership)
+            worksheet = actions.bring_up_to_date(participant=person, by=request.membership)
         except NotPossible as refused:
             messages.error(request, str(refused))
         else:
             said = _("No dose can be computed; the reasons stand on the card.")
             messages.info(
-                request, said if worksheet.is_refused else _("The dose card rests on the facts as they are now.")
+                request,
+                said
+                if worksheet is None or worksheet.is_refused
+                else _("The dose card rests on the facts as they are now."),
             )
     return redirect(dose_card(person))
 

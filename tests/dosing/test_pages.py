@@ -263,3 +263,22 @@ def test_the_api_reads_doses_and_records_an_infusion_once(world: World) -> None:
     tables = bob.get(api(world, "tables")).json()["results"]
     assert tables[0]["content"]["boundary_rule"] == "[low, high), last band closed"
     assert bob.get(api(world, "table", table=tables[0]["id"])).json()["sha256"] == tables[0]["sha256"]
+
+
+@pytest.mark.browser
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("shown", ["panel", "record", "verify", "table", "tables"])
+def test_the_pages_break_no_rule_of_access_in_either_theme(
+    world: World, page: Any, live_server: Any, shown: str, theme: str
+) -> None:
+    participant, worksheet = computed(world)
+    given = {"panel": {"participant": participant.pk}, "record": {"participant": participant.pk}}
+    given |= {"verify": {"worksheet": worksheet.pk}, "table": {"table": worksheet.table_id}}
+    client = logged_in(world, "peter" if shown == "verify" else "bob")
+    cookie = client.cookies["sessionid"].value
+    page.context.add_cookies([{"name": "sessionid", "value": cookie, "url": live_server.url}])
+    page.emulate_media(color_scheme=theme)
+    answer = page.goto(live_server.url + address(world, shown, **given.get(shown, {})))
+    assert answer is not None and answer.status == 200
+    page.evaluate("theme => document.documentElement.setAttribute('data-bs-theme', theme)", theme)
