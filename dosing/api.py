@@ -17,6 +17,7 @@ from rest_framework import generics, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.roles import Permission
 from dosing import actions, selectors
 from dosing.models import Administration, DoseWorksheet, DosingTable
 from dosing.permissions import check_can_see_doses, check_can_see_tables
@@ -159,6 +160,7 @@ class Administrations(generics.ListAPIView[Administration], TrialView):
 
 
 class NewAdministration(TrialView):
+    to_write = Permission.RECORD_ADMINISTRATION
     queryset = Administration.objects.none()
     serializer_class = AdministrationSerializer
 
