@@ -121,10 +121,17 @@ def test_nobody_to_count_is_no_figure_and_one_group_has_no_test() -> None:
     assert "Gray's test" not in incidence.method(one)
 
 
-def test_a_group_without_any_follow_up_is_drawn_and_not_tested() -> None:
-    """Gray's test needs people at risk together; a group that has just begun has none."""
-    found = incidence.incidence(
+@pytest.mark.parametrize(
+    "began",
+    [
         [incidence.Subject(1, "individualised", 0, 0), incidence.Subject(2, "historical", 30, 1)],
+        [incidence.Subject(1, "individualised", 35, 1), incidence.Subject(2, "historical", 35, 1)],
+        [incidence.Subject(1, "individualised", 35, 0), incidence.Subject(2, "historical", 35, 0)],
+    ],
+)
+def test_groups_that_cannot_be_compared_yet_are_drawn_and_not_tested(began: list[incidence.Subject]) -> None:
+    found = incidence.incidence(
+        began,
         LABELS,
         label="x",
         horizon_day=100,

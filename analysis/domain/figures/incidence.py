@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,12 +69,15 @@ def incidence(
             groups.append(Group(key, words, len(own), curve))
     if not groups:
         return None
-    lasting = {s.group for s in people if s.time_days > 0}
-    test = None
-    if len(lasting) > 1 and any(s.cause == EVENT for s in people):
-        followed = [s for s in people if s.group in lasting]
-        test = gray_test([s.time_days for s in followed], [s.cause for s in followed], [s.group for s in followed])
-    return Incidence(label, horizon_day, last_day, tuple(groups), test)
+    return Incidence(label, horizon_day, last_day, tuple(groups), _test(people) if len(groups) > 1 else None)
+
+
+def _test(people: Sequence[Subject]) -> GrayTest | None:
+    """Gray's test; None while the groups cannot be compared: no event yet, or never two groups at risk together."""
+    try:
+        return gray_test([s.time_days for s in people], [s.cause for s in people], [s.group for s in people])
+    except ValueError:
+        return None
 
 
 def spec(result: Incidence) -> Spec:

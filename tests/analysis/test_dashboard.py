@@ -1,0 +1,214 @@
+"""The dashboard: every number leads to a listing of exactly that many, at every site and for every role."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from html import unescape
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from analysis import actions, selectors
+from analysis.domain.figures import consort
+from analysis.models import Adjudication
+from tests.analysis.test_adjudication import AFTER_ALL, NOT_REACHED, REACHED, happened, measured, on_day
+from tests.analysis.test_pages import address, logged_in, text_of
+from tests.world import World
+from trials import actions as trials
+from trials.models import Participant
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def filled(world: World) -> World:
+    """Somebody at every step of the trial profile, at two sites, and three external controls."""
+    everybody = []
+
+    def follow(outcome: tuple[tuple[int, str], ...], by: str = "bob") -> Participant:
+        participant = world.enrolled(by=world.members[by])
+        measured(world, participant, *outcome)
+        everybody.append(participant)
+        return participant
+
+    follow(REACHED)
+    follow(REACHED, by="carol")
+    follow(NOT_REACHED)
+    died = follow(REACHED)
+    happened(world, died, "death", on_day(50).isoformat())
+    actions.adjudicate(participants=[died.pk], as_of=AFTER_ALL)  # opens a place
+    removed = follow(REACHED, by="carol")
+    trials.record_deviation(
+        participant=removed,
+        rule="D1",
+        description="given 80 % of the plan",
+        is_major=True,
+        removes_from_efficacy=True,
+        by=None,
+        source="calculation",
+    )
+    actions.adjudicate(participants=[removed.pk], as_of=AFTER_ALL)
+    waiting = follow(REACHED)
+    trials.record_deviation(
+        participant=waiting,
+        rule="D3",
+        description="product thawed twice",
+        is_major=True,
+        removes_from_efficacy=True,
+        by=world.alice,
+    )
+    trials.fail_screening(participant=world.screened(), reason="other", by=world.bob)
+    world.screened(by=world.carol)
+    for number in range(3):
+        control = trials.import_participant(
+            trial=world.trial,
+            site=world.site_a,
+            screened_on=on_day(-40),
+            number=f"H{number}",
+            group="historical",
+            is_external=True,
+            status="external",
+            by=None,
+        )
+        trials.set_anchor(participant=control, day=on_day(0), is_actual=True, by=None, source="import")
+        everybody.append(control)
+    actions.adjudicate(participants=[p.pk for p in everybody], as_of=AFTER_ALL)
+    return world
+
+
+def counted(client: Client, url: str) -> int:
+    """How many participants the listing says it holds, and how many rows it has: they are one number."""
+    answer = client.get(url)
+    assert answer.status_code == 200, url
+    html = answer.content.decode()
+    found = re.search(r"of (\d+) participants|(\d+) participants", text_of(html))
+    assert found is not None
+    total = int(found[1] or found[2])
+    assert html.count('<th scope="row">') == total
+    return total
+
+
+@pytest.mark.parametrize("name", ["rita", "alice", "carol"])
+@pytest.mark.parametrize("site", ["", "A", "B"])
+def test_every_number_leads_to_a_listing_of_that_many(filled: World, name: str, site: str) -> None:
+    membership = filled.members[name]
+    if site and membership.site and membership.site.code != site:
+        return
+    client = logged_in(filled, name)
+    page = client.get(address(filled, "dashboard") + (f"?site={site}" if site else "")).content.decode()
+    stats = re.findall(
+        r'<a class="stat" href="([^"]+)">\s*<span class="stat-label">[^<]*</span>\s*<span class="stat-value">(\d+)',
+        page,
+    )
+    assert len(stats) == 3
+    boxes = re.findall(r'<a href="([^"]+)" aria-label="[^"]*\((\d+)\)"', page)
+    table = re.findall(r'<td class="num"><a href="([^"]+(?:set|left)=[^"]+)">(\d+)</a></td>', page)
+    denominators = re.findall(r'<dd><a href="([^"]+status=decided)">(\d+)</a>', page)
+    assert boxes and table and denominators
+    for url, number in [*stats, *boxes, *table, *denominators]:
+        assert counted(client, unescape(url)) == int(number), url
+
+
+def test_the_flow_names_everybody_once_with_the_reason(filled: World) -> None:
+    flow = selectors.population(filled.rita).flow("evaluable")
+    assert [(step.set_id, step.count, [(r.key, r.count) for r in step.left]) for step in flow.steps] == [
+        ("assessed", 8, []),
+        ("safety", 6, [("failed-other", 1), ("screening", 1)]),
+        ("full", 4, [("D1", 1), ("unconfirmed", 1)]),
+        ("evaluable", 3, [("death", 1)]),
+    ]
+    assert isinstance(flow, consort.Flow)
+
+
+def test_three_numbers_first(filled: World) -> None:
+    page = logged_in(filled, "rita").get(address(filled, "dashboard")).content.decode()
+    words = text_of(page)
+    # Two of the six cannot be evaluated, so two more than the twelve planned may be enrolled.
+    assert "Enrolled 6 of 14 12 planned, 2 to be replaced" in words
+    assert "Evaluable 3 of 12" in words
+    assert "Reached the endpoint 2 of 3 67 %, 95 % CI 9 to 99 (Clopper-Pearson)" in words
+    assert words.index("Reached the endpoint") < words.index("Over time") < words.index("Trial profile")
+    assert "Data as of" in words
+
+
+def test_a_site_sees_its_own_and_no_number_of_the_whole(filled: World) -> None:
+    words = text_of(logged_in(filled, "carol").get(address(filled, "dashboard")).content.decode())
+    assert "Enrolled 2 1 to be replaced" in words
+    assert "Reached the endpoint 1 of 1" in words
+    assert "gates count all sites" in words
+    assert "P001" not in words
+
+
+def test_after_the_end_the_estimate_respects_the_stages(world: World) -> None:
+    """The stopped first stage: 2 of 4; for a stop at stage one the UMVUE is the share."""
+    from tests.analysis.test_gate_actions import proposed, reviewed
+
+    gate = reviewed(world, proposed(world, "reached", "reached", "not_reached", "not_reached"))
+    found = selectors.dashboard(world.rita).results
+    assert found is not None and found.design_based is None
+    actions.decide_gate(gate=gate, decision="stop", reason="Futile.", by=world.alice)
+    found = selectors.dashboard(world.rita).results
+    assert found is not None and found.design_based is not None and found.design_based.is_final
+    assert found.design_based.inference.umvue == pytest.approx(0.5)
+    words = text_of(logged_in(world, "rita").get(address(world, "dashboard")).content.decode())
+    assert "Design-based estimate (UMVUE) 50.0 %, 95 % CI" in words and "(stage-wise exact)" in words
+
+
+def test_an_empty_trial_has_a_dashboard(world: World) -> None:
+    answer = logged_in(world, "rita").get(address(world, "dashboard"))
+    assert answer.status_code == 200
+    assert "Nobody's endpoint is decided yet." in unescape(answer.content.decode())
+
+
+@pytest.mark.parametrize("trial", ["parachute", "nct07648992", "relax"])
+def test_every_reference_trial_has_a_dashboard(trial: str, db: None) -> None:
+    """One whose endpoint is recorded and not computed says so."""
+    from pathlib import Path
+
+    from accounts.models import User
+
+    file = Path("trials/definitions") / trial / "v1.yaml"
+    version = trials.publish_protocol(text=file.read_text(), file=str(file), by=None, reason="first version")
+    user = User.objects.create_user(username="rita", email="rita@larch.test", password="x", display_name="Rita")
+    trials.grant_membership(
+        user=user, trial=version.trial, role="statistician", valid_from=on_day(0), by=None, reason="start"
+    )
+    client = Client()
+    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    answer = client.get(reverse("analysis:dashboard", kwargs={"trial": trial}))
+    assert answer.status_code == 200
+    listing = client.get(reverse("analysis:adjudications", kwargs={"trial": trial}))
+    assert listing.status_code == 200
+
+
+@pytest.mark.parametrize("query", ["set=nonsense", "left=nonsense", "status=nonsense", "why=a b", "site=nowhere"])
+def test_a_listing_that_there_is_not_is_a_404(filled: World, query: str) -> None:
+    client = logged_in(filled, "rita")
+    assert client.get(f"{address(filled, 'adjudications')}?{query}").status_code == 404
+
+
+def test_the_page_stays_small_and_asks_few_questions(filled: World, django_assert_max_num_queries: object) -> None:
+    client = logged_in(filled, "rita")
+    client.get(address(filled, "dashboard"))
+    with django_assert_max_num_queries(60):  # type: ignore[operator]
+        answer = client.get(address(filled, "dashboard"))
+    assert len(gzip.compress(answer.content)) < 60_000
+    html = answer.content.decode()
+    assert " style=" not in html and "<style" not in html and "<script>" not in html
+
+
+def test_a_set_by_value_reads_the_casebook(world: World) -> None:
+    """Typed items and analytes by their latest answer, computed ones as the casebook computes them."""
+    from analysis import datasets
+    from casebook import actions as casebook
+
+    participant = world.enrolled()
+    casebook.save_entry(participant=participant, form="DX", answers={"GROUP": "benign"}, by=world.bob, complete=True)
+    measured(world, participant, (20, "0.03"), (40, "0.06"))
+    (person,) = datasets.persons(
+        world.trial, "cd4_reconstitution", items=["DX.GROUP", "LB.CD4", "DM.AGE", "DX.REMISSION"]
+    )
+    assert dict(person.values) == {"DX.GROUP": "benign", "LB.CD4": "0.06000000", "DM.AGE": "9"}
+    assert not Adjudication.objects.exists()
