@@ -20,6 +20,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 import audit.context
+from accounts.roles import Permission
 from casebook import actions, selectors
 from casebook.domain.clinical_events import EventKind
 from casebook.domain.lab_files import too_large
@@ -167,6 +168,7 @@ class CasebookView(TrialView):
 
 
 class Draws(generics.ListAPIView[LabDraw], CasebookView):
+    to_write = Permission.RECORD_OBSERVATION
     queryset = LabDraw.objects.none()
     serializer_class = DrawSerializer
 
@@ -205,6 +207,7 @@ class Draws(generics.ListAPIView[LabDraw], CasebookView):
 
 
 class OneResult(CasebookView):
+    to_write = Permission.RECORD_OBSERVATION
     queryset = LabResult.objects.none()
     serializer_class = ResultSerializer
 
@@ -227,6 +230,7 @@ class OneResult(CasebookView):
 
 
 class Events(CasebookView):
+    to_write = Permission.RECORD_OBSERVATION
     queryset = ClinicalEvent.objects.none()
     serializer_class = EventSerializer
 
@@ -245,6 +249,7 @@ class Events(CasebookView):
 
 
 class OneEvent(CasebookView):
+    to_write = Permission.RECORD_OBSERVATION
     queryset = ClinicalEvent.objects.none()
     serializer_class = EventSerializer
 
@@ -262,6 +267,7 @@ class OneEvent(CasebookView):
 
 
 class VoidEvent(CasebookView):
+    to_write = Permission.RECORD_OBSERVATION
     queryset = ClinicalEvent.objects.none()
     serializer_class = EventSerializer
 
@@ -284,6 +290,7 @@ class Entries(CasebookView):
 
 
 class SaveEntry(CasebookView):
+    to_write = Permission.RECORD_OBSERVATION
     queryset = FormEntry.objects.none()
     serializer_class = EntrySerializer
 
@@ -313,6 +320,7 @@ class OneEntry(CasebookView):
 
 
 class Eligibility(CasebookView):
+    to_write = Permission.ASSESS_ELIGIBILITY
     queryset = EligibilityAssessment.objects.none()
     serializer_class = AssessmentSerializer
 
@@ -332,6 +340,7 @@ class Eligibility(CasebookView):
 
 
 class LabImports(CasebookView):
+    to_write = Permission.IMPORT_DATA
     queryset = LabImport.objects.none()
     serializer_class = ImportSerializer
     parser_classes = [parsers.MultiPartParser]
@@ -367,6 +376,7 @@ class LabImports(CasebookView):
 
 
 class OneLabImport(CasebookView):
+    to_write = Permission.IMPORT_DATA
     queryset = LabImport.objects.none()
     serializer_class = ImportSerializer
 

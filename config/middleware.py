@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
 
 from trials import selectors
+from trials.permissions import NotPossible
 
 
 class MembershipMiddleware:
@@ -22,9 +25,17 @@ class MembershipMiddleware:
         request.membership = None  # type: ignore[attr-defined]
         return self.get_response(request)
 
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """What the state of things does not allow is a page that says why, with 409, wherever it was asked."""
+        if isinstance(error, NotPossible):
+            return render(request, "409.html", {"sentence": str(error)}, status=409)
+        return None
+
     def process_view(
         self, request: HttpRequest, view: object, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> None:
+        if "%00" in request.META.get("QUERY_STRING", ""):
+            raise BadRequest("No text holds the character NUL.")  # the database could not even be asked for it
         code = kwargs.get("trial")
         if code is None or not request.user.is_authenticated:
             return

@@ -8,6 +8,7 @@ its API in ``urls.api_urlpatterns``.
 from importlib import import_module
 
 from django.urls import URLPattern, URLResolver, include, path
+from drf_spectacular.views import SpectacularAPIView
 
 CLINICAL_APPS = ("trials", "casebook", "dosing", "adverse_events", "analysis", "exchange")
 
@@ -25,4 +26,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
         path("api/v1/trials/<slug:trial>/", include((of_trial("api_urlpatterns", app), f"{app}_api")))
         for app in CLINICAL_APPS
     ],
+    path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),
 ]

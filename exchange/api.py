@@ -18,6 +18,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
+from accounts.roles import Permission
 from exchange import actions, selectors
 from exchange.datasets import DATASETS
 from exchange.domain.delimited import Variant
@@ -71,6 +72,7 @@ class RequestSerializer(serializers.Serializer[Any]):
 
 
 class Exports(generics.ListAPIView[ExportJob], TrialView):
+    to_write = Permission.EXPORT_DATA
     queryset = ExportJob.objects.none()
     serializer_class = ExportSerializer
     filter_backends: list[Any] = []

@@ -13,7 +13,7 @@ from django.http import Http404
 from django.urls import path
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
-from rest_framework import generics, serializers, status
+from rest_framework import generics, permissions, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -180,6 +180,8 @@ class TrialView(generics.GenericAPIView[Any]):
     """A view under a trial's address, where the middleware has found the membership that acts."""
 
     request: Request
+    #: What a member needs besides to write here; asked before anything that was sent is read.
+    to_write: Permission | None = None
 
     @property
     def membership(self) -> Membership:
@@ -195,6 +197,14 @@ class TrialView(generics.GenericAPIView[Any]):
             trial_id=self.membership.trial_id,
             site_matters=False,
         )
+        if self.to_write is not None and request.method not in permissions.SAFE_METHODS:
+            require(
+                self.membership,
+                self.to_write,
+                doing="do this",
+                trial_id=self.membership.trial_id,
+                site_matters=False,
+            )
 
     def get_serializer_context(self) -> dict[str, Any]:
         return {**super().get_serializer_context(), "membership": getattr(self.request, "membership", None)}
@@ -223,6 +233,7 @@ class Sites(TrialView):
 
 
 class Participants(generics.ListAPIView[Participant], TrialView):
+    to_write = Permission.SCREEN_PARTICIPANT
     queryset = Participant.objects.none()
     serializer_class = ParticipantSerializer
     filter_backends: list[Any] = []
@@ -285,6 +296,7 @@ class Assessments(TrialView):
 
 
 class Consents(TrialView):
+    to_write = Permission.RECORD_CONSENT
     queryset = Consent.objects.none()
     serializer_class = ConsentSerializer
 
@@ -313,6 +325,7 @@ class Visits(TrialView):
 
 
 class OneVisit(TrialView):
+    to_write = Permission.RECORD_OBSERVATION
     queryset = Visit.objects.none()
     serializer_class = VisitSerializer
 
@@ -331,6 +344,7 @@ class OneVisit(TrialView):
 
 
 class ParticipantAnchor(TrialView):
+    to_write = Permission.RECORD_OBSERVATION
     queryset = Participant.objects.none()
     serializer_class = VisitSerializer
 
@@ -359,6 +373,7 @@ class Deviations(generics.ListAPIView[Deviation], TrialView):
 
 
 class ParticipantDeviations(TrialView):
+    to_write = Permission.RECORD_DEVIATION
     queryset = Deviation.objects.none()
     serializer_class = DeviationSerializer
 
@@ -372,6 +387,7 @@ class ParticipantDeviations(TrialView):
 
 
 class DeviationDecision(TrialView):
+    to_write = Permission.RECORD_DEVIATION
     queryset = Deviation.objects.none()
     serializer_class = DeviationSerializer
 

@@ -15,7 +15,7 @@ from casebook.views.pages import TrialRequest, address, member_page, participant
 from trials import selectors as trials
 from trials.domain.lifecycle import ParticipantState
 from trials.domain.partial_dates import DateEntryError, enter_date
-from trials.permissions import NotPossible, may
+from trials.permissions import NotPossible, check_can_enrol, may
 
 SCREENING = (ParticipantState.SCREENING, ParticipantState.ELIGIBLE)
 
@@ -81,6 +81,7 @@ def enrol(request: TrialRequest, participant: int) -> HttpResponse:
     status, problems = 200, []
     today = selectors.moment_for(subject).today
     if request.method == "POST":
+        check_can_enrol(request.membership, subject)
         try:
             day = enter_date(request.POST.get("enrolled_on", ""), today=today).exact
             if day is None:

@@ -15,7 +15,7 @@ from casebook.domain.answers import Problem
 from casebook.domain.places import KEPT_ELSEWHERE, typed_items
 from casebook.models import FormEntry
 from casebook.permissions import may_record
-from casebook.views.pages import TrialRequest, address, member_page, participant_of, problems_of, show
+from casebook.views.pages import TrialRequest, address, member_page, participant_of, problems_of, revision_of, show
 from trials.domain.definition import Form
 from trials.models import Participant, Visit
 from trials.permissions import NotPossible
@@ -39,7 +39,7 @@ def entry(request: TrialRequest, participant: int, form: str, visit: str = "") -
             repeat=repeat,
             answers=typed.answers,
             units=typed.units,
-            revision=int(request.POST.get("revision") or 0),
+            revision=revision_of(request),
             complete=complete,
             reason=request.POST.get("reason", ""),
             by=request.membership,
@@ -82,6 +82,8 @@ def reopen(request: TrialRequest, participant: int, entry: int) -> HttpResponse:
     """Take a complete form back to work in progress."""
     subject = participant_of(request, participant)
     found = selectors.entry_for(request.membership, entry)
+    if found.participant_id != subject.pk:
+        raise Http404("No such form of this participant.")
     try:
         actions.reopen_entry(entry=found, by=request.membership, reason=request.POST.get("reason", ""))
     except ValidationError as refused:

@@ -13,7 +13,7 @@ from casebook import actions, forms, selectors
 from casebook.domain.answers import Problem
 from casebook.domain.clinical_events import EventKind
 from casebook.permissions import may_record
-from casebook.views.pages import TrialRequest, address, member_page, participant_of, problems_of, show
+from casebook.views.pages import TrialRequest, address, member_page, participant_of, problems_of, revision_of, show
 from trials.permissions import NotPossible
 
 
@@ -92,7 +92,7 @@ def event(request: TrialRequest, participant: int, event: int) -> HttpResponse:
                 detail=detail,
                 note=typed.get("note", ""),
                 reason=request.POST.get("reason", ""),
-                revision=int(request.POST.get("revision") or 0),
+                revision=revision_of(request),
                 by=request.membership,
             )
         except ValidationError as refused:
@@ -124,6 +124,8 @@ def event(request: TrialRequest, participant: int, event: int) -> HttpResponse:
 def void_event(request: TrialRequest, participant: int, event: int) -> HttpResponse:
     subject = participant_of(request, participant)
     found = selectors.clinical_event_for(request.membership, event)
+    if found.participant_id != subject.pk:
+        raise Http404("No such event of this participant.")
     try:
         actions.void_event(event=found, by=request.membership, reason=request.POST.get("reason", ""))
     except ValidationError as refused:

@@ -17,8 +17,8 @@ from casebook.domain.answers import Problem
 from casebook.domain.lab_files import COLUMNS, MAX_ROWS, REQUIRED, too_large
 from casebook.domain.results import Written
 from casebook.formats import entered_moment, plan_of
-from casebook.permissions import Conflict, check_can_import_labs, may_import, may_record
-from casebook.views.pages import TrialRequest, address, member_page, participant_of, problems_of, show
+from casebook.permissions import Conflict, check_can_import_labs, check_can_record, may_import, may_record
+from casebook.views.pages import TrialRequest, address, member_page, participant_of, problems_of, revision_of, show
 from trials.domain.partial_dates import DateEntryError
 from trials.models import Participant
 from trials.permissions import NotPossible
@@ -32,6 +32,7 @@ def labs(request: TrialRequest, participant: int) -> HttpResponse:
     subject = participant_of(request, participant)
     if request.method != "POST":
         return _grid(request, subject)
+    check_can_record(request.membership, subject)
     posted = request.POST.dict()
     typed = {name[6:]: str(text).strip() for name, text in posted.items() if name.startswith("value:")}
     units = {name[5:]: str(text) for name, text in posted.items() if name.startswith("unit:")}
@@ -77,7 +78,7 @@ def result(request: TrialRequest, participant: int, result: int) -> HttpResponse
                 text=request.POST.get("value", ""),
                 unit=request.POST.get("unit", ""),
                 reason=request.POST.get("reason", ""),
-                revision=int(request.POST.get("revision") or 0),
+                revision=revision_of(request),
                 by=request.membership,
             )
         except ValidationError as refused:

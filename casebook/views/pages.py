@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.core.exceptions import BadRequest, ObjectDoesNotExist, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -45,6 +45,14 @@ def participant_of(request: TrialRequest, pk: int) -> Participant:
 def address(name: str, participant: Participant, **kwargs: Any) -> str:
     code = participant.trial.code
     return reverse(f"casebook:{name}", kwargs={"trial": code, "participant": participant.pk, **kwargs})
+
+
+def revision_of(request: TrialRequest) -> int:
+    """The version that the sent page was read at; 0 for a new record."""
+    sent = request.POST.get("revision") or "0"
+    if not (sent.isascii() and sent.isdigit() and len(sent) < 10):
+        raise BadRequest("The page was not sent as it was served: its revision is not a number. Open it again.")
+    return int(sent)
 
 
 def problems_of(refused: ValidationError) -> list[Problem]:

@@ -61,7 +61,7 @@ def choose_membership(request: HttpRequest) -> HttpResponse:
 @login_required
 def go(request: HttpRequest, trial: str = "") -> HttpResponse:
     """Open the participant of that code: in this trial, else in any other of one's trials; several are offered."""
-    code = (request.POST.get("q") or request.GET.get("q") or "").strip()
+    code = (request.POST.get("q") or request.GET.get("q") or "").replace("\0", "").strip()
     mine = selectors.memberships_of(request.user)
     here = [membership for membership in mine if membership.trial.code == trial]
     found = selectors.participants_called(here, code) or selectors.participants_called(mine, code)
