@@ -140,13 +140,13 @@ def readme(preface: Preface, tables: Sequence[Table], counts: dict[str, int]) ->
     if preface.variant is Variant.SPREADSHEET:
         variant = (
             "spreadsheet: text that a spreadsheet would compute (it begins with = + - @, a tab or a line end) has an\n"
-            "  apostrophe before it, and each file begins with a byte-order mark. Numbers are untouched. For\n"
-            "  statistics take the variant 'statistical', where text is as it was entered."
+            "            apostrophe before it, and each file begins with a byte-order mark. Numbers are untouched.\n"
+            "            For statistics take the variant 'statistical', where text is as it was entered."
         )
     else:
         variant = (
             "statistical: text is as it was entered, byte for byte. Do not open these files in a spreadsheet: a text\n"
-            "  that begins with = + - @ would be computed there. Take the variant 'spreadsheet' for that."
+            "            that begins with = + - @ would be computed there. Take the variant 'spreadsheet' for that."
         )
     left_out = ", ".join(preface.left_out) or "nothing"
     lines = [
