@@ -29,10 +29,10 @@ class Person:
     removed: bool | None
     evaluable: bool | None
     anchor_day: date | None
+    values: Mapping[str, str] = field(default_factory=dict)
     status: str = ""
     failure_reason: str = ""
     site: str = ""
-    values: Mapping[str, str] = field(default_factory=dict)
 
 
 def _screened(persons: Sequence[Person], parameters: Mapping[str, Free]) -> list[Person]:

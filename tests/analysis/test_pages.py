@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from playwright.sync_api import Page, expect
 
 from accounts.roles import Permission
 from analysis import actions
 from analysis.models import Gate
 from tests.analysis.test_adjudication import AFTER_ALL, measured
 from tests.analysis.test_gate_actions import decided, proposed, reviewed
+from tests.browser.watch import axe_violations
 from tests.world import PEOPLE, World, build_world, definition
+from trials.models import Participant
 
 pytestmark = pytest.mark.django_db
 
@@ -89,8 +93,6 @@ def test_another_site_is_counted_at_the_gate_and_not_named(world: World) -> None
 
 
 def test_late_data_of_another_site_are_told_as_a_number(world: World) -> None:
-    from tests.analysis.test_gate_actions import Participant
-
     gate = decided(world)
     measured(world, Participant.objects.get(number="P004"), (103, "0.2"))
     actions.adjudicate(participants=[p.pk for p in Participant.objects.all()], as_of=AFTER_ALL)
@@ -276,3 +278,52 @@ def test_a_gate_is_decided_over_the_api_with_its_refusals(world: World) -> None:
     assert post("gate_renewal", reason="x")[0] == 409
     nobody = logged_in(world, "rita").post(api(world, "gate_decision", stage=1), {}, content_type="application/json")
     assert nobody.status_code in (400, 403)
+
+
+# --- In a browser -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.browser
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_the_pages_are_accessible_light_and_dark_wide_and_narrow(
+    world: World, page: Page, sign_in: Callable[..., None], theme: str, width: int
+) -> None:
+    """Each page is checked by axe; the content policy, foreign hosts and script errors are watched throughout."""
+    decided(world)
+    late = Participant.objects.get(number="P004")
+    measured(world, late, (103, "0.2"))
+    actions.adjudicate(participants=[late.pk])
+    sign_in(world.user("alice"))
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme="dark" if theme == "dark" else "light", reduced_motion="reduce")
+    for name, kwargs, seen in (
+        ("dashboard", {}, "Reached the endpoint"),
+        ("adjudications", {}, "P001"),
+        ("panel", {"participant": late.pk}, "1 earlier result"),
+        ("gate", {"stage": 1}, "Late data, beside the snapshot"),
+    ):
+        page.goto(address(world, name, **kwargs))
+        expect(page.get_by_text(seen).first).to_be_visible()
+        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert overflow <= 0, f"{name} is wider than the window"
+        assert axe_violations(page) == [], name
+
+
+@pytest.mark.browser
+@pytest.mark.django_db(transaction=True)
+def test_a_figure_is_one_tab_stop_and_says_what_a_mark_is(
+    world: World, page: Page, sign_in: Callable[..., None]
+) -> None:
+    proposed(world)
+    sign_in(world.user("alice"))
+    page.goto(address(world, "dashboard"))
+    marks = page.locator("#figure-curves svg a")
+    assert marks.count() > 4
+    assert page.locator("#figure-curves svg a[tabindex='0']").count() == 1
+    marks.first.focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#figure-curves [data-readout]")).to_contain_text(re.compile(r"P00\d, day \d+, 0\.0\d"))
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"/participants/\d+/$"))
