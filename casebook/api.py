@@ -185,7 +185,7 @@ class Draws(generics.ListAPIView[LabDraw], CasebookView):
     @extend_schema(request=NewDrawSerializer, responses={201: DrawSerializer})
     def post(self, request: Request, trial: str, participant: int) -> Response:
         """Record the results of one sampling, all or none. Sent again, it answers the draw that there is."""
-        sent, person = self.typed(NewDrawSerializer), self.participant()
+        person, sent = self.participant(), self.typed(NewDrawSerializer)
         try:
             sampled_at = entered_moment(person, sent["sampled_at"])
         except DateEntryError as error:
@@ -219,9 +219,10 @@ class OneResult(CasebookView):
     @extend_schema(request=CorrectionSerializer, responses={200: ResultSerializer})
     def put(self, request: Request, trial: str, result: int) -> Response:
         """Correct a result, with a reason; what it was stays in the audit trail."""
+        found = selectors.result_for(self.membership, result)
         sent = self.typed(CorrectionSerializer)
         corrected = actions.correct_result(
-            result=selectors.result_for(self.membership, result),
+            result=found,
             text=sent.pop("value"),
             by=self.membership,
             **sent,
@@ -297,9 +298,9 @@ class SaveEntry(CasebookView):
     @extend_schema(request=SaveEntrySerializer, responses={200: EntrySerializer})
     def put(self, request: Request, trial: str, participant: int, form: str) -> Response:
         """Save one form at one place, whole or not at all; 409 when somebody else saved since ``revision``."""
-        sent = self.typed(SaveEntrySerializer)
+        person, sent = self.participant(), self.typed(SaveEntrySerializer)
         entry = actions.save_entry(
-            participant=self.participant(),
+            participant=person,
             form=form,
             visit=self.visit(sent.pop("visit")),
             by=self.membership,
