@@ -25,6 +25,7 @@ def browser_context_args(browser_context_args, request):
     return {**browser_context_args, "color_scheme": request.param}
 
 
+@pytest.mark.requirement("UX2")
 @pytest.mark.parametrize("width", [1280, 320])
 def test_pages_break_no_rule(page, client, alice, live_server, settings, width):
     settings.DEMO = True

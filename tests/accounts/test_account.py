@@ -11,6 +11,7 @@ from tests.accounts.conftest import PASSWORD
 pytestmark = pytest.mark.django_db
 
 
+@pytest.mark.requirement("AC1")
 def test_an_account_cannot_be_deleted(alice):
     with pytest.raises(AccountIsKept, match="Deactivate it instead"):
         alice.delete()
@@ -28,6 +29,7 @@ def test_a_deactivated_account_keeps_its_name_and_cannot_log_in(alice, client, l
     assert User.objects.get().printed_name == "Alice Investigator"
 
 
+@pytest.mark.requirement("AC1")
 @pytest.mark.parametrize(
     "username, email",
     [("alice", "other@example.org"), ("ALICE", "other@example.org"), ("other", "ALICE@example.ORG"), ("other", "")],
@@ -37,6 +39,7 @@ def test_names_and_addresses_are_unique_whatever_their_case(alice, username, ema
         open_account(username=username, email=email, password=PASSWORD)
 
 
+@pytest.mark.requirement("AC6")
 @pytest.mark.parametrize(
     "password, because",
     [
@@ -52,6 +55,7 @@ def test_a_weak_password_is_refused(db, password, because):
     assert not User.objects.exists()
 
 
+@pytest.mark.requirement("AC6")
 def test_passwords_are_hashed_with_argon2(alice):
     assert alice.password.startswith("argon2")
 

@@ -23,6 +23,7 @@ def press(page, *keys: str) -> list[str]:
     return where
 
 
+@pytest.mark.requirement("UX1")
 def test_enter_goes_down_the_form_and_never_sends_it(page):
     page.goto("/components/")
     page.focus("[name=weight_kg]")

@@ -66,6 +66,7 @@ class TestLockOut:
     def fail(self, log_in, times, login="alice"):
         return [log_in(login, "wrong password here") for _ in range(times)][-1]
 
+    @pytest.mark.requirement("AC5")
     def test_the_fifth_failure_locks_records_and_alerts(self, alice, client, log_in, settings):
         settings.ADMINS = [("Administrator", "admin@example.org")]
         assert self.fail(log_in, 4).status_code == 200
@@ -111,6 +112,7 @@ class TestLockOut:
 
 
 class TestSession:
+    @pytest.mark.requirement("AC4")
     @pytest.mark.parametrize("minutes, status", [(29, 200), (31, 401)])
     def test_it_ends_after_half_an_hour_without_a_request(self, alice, client, log_in, minutes, status):
         with time_machine.travel("2026-11-05T08:00:00Z", tick=False) as clock:
@@ -149,6 +151,7 @@ class TestSession:
         assert state["left_s"] == 1800
         assert len(state["csrf"]) == 64
 
+    @pytest.mark.requirement("AC4")
     def test_what_was_typed_is_repeated_and_secrets_are_not(self, alice, client, log_in):
         with time_machine.travel("2026-11-05T08:00:00Z", tick=False) as clock:
             log_in()
@@ -169,6 +172,7 @@ class TestSession:
             clock.shift(timedelta(hours=1))
             assert client.get(path, headers=headers).status_code == 401
 
+    @pytest.mark.requirement("AC10")
     def test_a_second_place_is_listed_told_and_can_be_ended(self, alice, client, log_in):
         from django.test import Client
 
@@ -195,6 +199,7 @@ class TestRequiredSteps:
         assert answer.status_code == 302
         assert client.get("/account/keys/").status_code == 200
 
+    @pytest.mark.requirement("AC7")
     @pytest.mark.parametrize(
         "required_for, is_staff, status",
         [
@@ -226,6 +231,7 @@ class TestRequiredSteps:
         assert client.get("/account/").status_code == 200
 
 
+@pytest.mark.requirement("AC6")
 def test_a_reset_link_works_once(alice, client):
     client.post("/account/password/reset/", {"email": "alice@example.org"})
     link = re.search(r"http://testserver(\S+)", mail.outbox[0].body)[1]

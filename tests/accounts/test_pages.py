@@ -49,6 +49,7 @@ def test_no_template_has_inline_code_or_outside_sources(template):
     assert re.findall(r"(?:src|href)=[\"'](?:https?:)?//", markup) == []
 
 
+@pytest.mark.requirement("SEC1")
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     "path, status",

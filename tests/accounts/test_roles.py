@@ -35,6 +35,7 @@ def test_a_role_can_be_read_aloud(key, role):
     assert role.permissions <= set(Permission)
 
 
+@pytest.mark.requirement("CD2")
 @pytest.mark.parametrize("key, role", ROLES.items())
 def test_only_site_roles_touch_what_a_site_entered(key, role):
     if role.side is not Side.SITE:
@@ -50,6 +51,7 @@ def test_the_inspector_only_reads():
     assert Permission.VIEW_AUDIT in ROLES["inspector"].permissions
 
 
+@pytest.mark.requirement("AC8")
 @pytest.mark.parametrize(
     "one, other",
     [

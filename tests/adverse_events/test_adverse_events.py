@@ -19,6 +19,7 @@ from trials.permissions import NotPossible
 SEPSIS = Report(verbatim="Sepsis, Candida", term="Sepsis", grade=4, started="2025-04-02", outcome="recovered")
 
 
+@pytest.mark.requirement("AE1")
 @pytest.mark.parametrize(
     "changes, field, sentence",
     [

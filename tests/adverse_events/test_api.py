@@ -55,6 +55,7 @@ def test_an_event_is_recorded_read_corrected_and_set_aside(world: World) -> None
     assert api(world, "bob", "post", "void", {"reason": "again"}, event=one["id"]).status_code == 409
 
 
+@pytest.mark.requirement("AT1")
 @pytest.mark.django_db(transaction=True)
 def test_the_trail_says_that_it_came_by_the_api(world: World) -> None:
     made = api(world, "bob", "post", "new", SEPSIS, participant=world.enrolled().pk)

@@ -44,6 +44,7 @@ def press(page: Page, *keys: str) -> int:
     return len(keys)
 
 
+@pytest.mark.requirement("UX1")
 def test_an_event_is_entered_by_keyboard_alone(form: Page) -> None:
     """Beyond the letters of the text at most 25 keys, and no click."""
     form.focus("[name=verbatim]")
@@ -141,6 +142,7 @@ def test_what_is_refused_is_told_first_and_the_text_stays(form: Page) -> None:
     expect(form.locator("[name=verbatim]")).to_have_value("Fever")
 
 
+@pytest.mark.requirement("UX2")
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("name", ["list", "table", "worklist", "new", "event", "correct", "void", "panel"])
 def test_the_pages_break_no_rule_light_and_dark(

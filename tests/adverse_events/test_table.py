@@ -103,6 +103,7 @@ def monitor(world: World) -> Membership:
     )
 
 
+@pytest.mark.requirement("AE2")
 def test_table_2_comes_out_cell_by_cell(parachute: World) -> None:
     membership = monitor(parachute)
     table = selectors.table(membership, selectors.adverse_events(membership))

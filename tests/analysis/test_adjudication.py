@@ -126,6 +126,7 @@ def test_the_day_of_the_graft_moves_and_the_endpoint_with_it(world: World) -> No
     assert result(participant).event_day == 32
 
 
+@pytest.mark.requirement("CK1")
 @pytest.mark.django_db
 def test_a_sample_of_this_morning_in_shanghai_counts_although_it_is_yesterday_in_utc(world: World) -> None:
     participant = world.enrolled(by=world.carol)
@@ -328,6 +329,7 @@ def at_once(*deeds: Callable[[], object]) -> None:
         raise errors[0]
 
 
+@pytest.mark.requirement("END2")
 @pytest.mark.django_db(transaction=True)
 def test_two_adjudications_at_once_leave_one_result_each(world: World) -> None:
     people = [world.enrolled(), world.enrolled(by=world.carol), world.enrolled()]
@@ -339,6 +341,7 @@ def test_two_adjudications_at_once_leave_one_result_each(world: World) -> None:
     assert not AdjudicationNeed.objects.exists()
 
 
+@pytest.mark.requirement("END2")
 @pytest.mark.django_db(transaction=True)
 def test_no_observation_falls_between_its_own_transaction_and_an_adjudication(world: World) -> None:
     """The observation is written before the adjudication reads and committed after it began: it is never lost.

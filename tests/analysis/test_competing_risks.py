@@ -62,6 +62,7 @@ def clipped(limits):
 # Cumulative incidence -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("STA1")
 @pytest.mark.parametrize("name, group, of", GROUPS_AND_CAUSES)
 def test_cumulative_incidence_equals_r(name, group, of):
     golden, time, cause, groups = DATA_SETS[name]
@@ -210,6 +211,7 @@ def test_a_cause_that_nobody_had_has_a_curve_at_zero():
 # Gray's test ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("STA1")
 @pytest.mark.parametrize("weights, rho", [("rho0", 0), ("rho1", 1)])
 @pytest.mark.parametrize("name", DATA_SETS)
 def test_gray_test_equals_r(name, weights, rho):

@@ -60,6 +60,7 @@ CASES = [
 ]
 
 
+@pytest.mark.requirement("END1")
 @pytest.mark.parametrize("changes, counts, competing, status, event_day, evaluable", CASES)
 def test_the_cases_of_the_definition(changes, counts, competing, status, event_day, evaluable) -> None:  # type: ignore[no-untyped-def]
     rule = Rule(**{"threshold": Decimal("0.05"), **changes})
@@ -178,6 +179,7 @@ def obvious(rule: Rule, measurements: list[Measurement]) -> int | None:
 values = st.lists(st.tuples(st.integers(-5, 130), st.sampled_from([10, 49, 50, 51, 80])), min_size=0, max_size=14)
 
 
+@pytest.mark.requirement("END1")
 @given(values)
 def test_it_agrees_with_the_obvious_implementation(pairs: list[tuple[int, int]]) -> None:
     outcome = adjudicate(CD4, series(*pairs), as_of_day=200)

@@ -80,6 +80,7 @@ def test_too_few_responders_propose_to_stop(world: World) -> None:
     assert gate.snapshot["sentence"].endswith("Counted as not reached for want of data: P004.")
 
 
+@pytest.mark.requirement("RL4")
 def test_the_snapshot_holds_who_was_counted_the_design_and_the_safety_data(world: World) -> None:
     gate = proposed(world)
     assert [(s["number"], s["status"], s["evaluable"]) for s in gate.snapshot["participants"]] == [
@@ -124,6 +125,7 @@ def test_who_is_replaced_is_passed_over_and_the_next_one_counts(world: World) ->
 # --- The decision -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("GAT3")
 def test_the_protocol_asks_for_a_signed_safety_review_first(world: World) -> None:
     gate = proposed(world)
     with pytest.raises(CannotDecide, match="signed safety review first"):
@@ -216,6 +218,7 @@ def test_every_verb_in_every_state(world: World, state: GateState, deed: str) ->
 # --- Late data ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("GAT2")
 def test_late_data_never_change_a_decided_gate_and_are_shown_beside_it(world: World) -> None:
     gate = decided(world)
     before = Gate.objects.filter(pk=gate.pk).values().get()
@@ -241,6 +244,7 @@ def test_a_participant_who_turns_out_to_be_one_of_the_first_is_shown_beside(worl
     ]
 
 
+@pytest.mark.requirement("GAT2")
 @pytest.mark.parametrize(
     "sql", ["UPDATE analysis_gate SET responders = 4 WHERE stage = 1", "DELETE FROM analysis_gate WHERE stage = 1"]
 )

@@ -26,6 +26,7 @@ def stage1(these: list[Seat], **kwargs: object) -> Count:
     return simon_two_stage(PARACHUTE, Decimal("0.6"), stage=1, seats=these, accrual_closed=False, **kwargs)
 
 
+@pytest.mark.requirement("GAT1")
 @pytest.mark.parametrize("responders, proposal", [(0, "stop"), (12, "stop"), (13, "continue"), (15, "continue")])
 def test_stage_one_of_parachute(responders: int, proposal: str) -> None:
     count = stage1(seats(*[(REACHED, True)] * responders, *[(NOT, True)] * (19 - responders)))
@@ -60,6 +61,7 @@ def test_want_of_data_counts_as_not_reached_and_is_named() -> None:
     assert "P019" in count.sentence
 
 
+@pytest.mark.requirement("GAT1")
 @pytest.mark.parametrize(
     "responders, boundary, proposal",
     [(41, 37, "success"), (37, 37, "success"), (36, 37, "stop")],

@@ -87,6 +87,7 @@ def rank(design: TwoStage, x1: int, x: int) -> tuple[int, int]:
 # --- Search -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("STA2")
 @pytest.mark.parametrize("case", GRID, ids=lambda c: f"{c['p0']}-{c['p1']}-{c['alpha']}-{c['beta']}")
 def test_search_finds_every_golden_design(case):
     found = search(case["p0"], case["p1"], alpha=case["alpha"], beta=case["beta"])
@@ -177,6 +178,7 @@ def test_characteristics_are_sums_over_all_results(data, p):
     assert found.expected_n == pytest.approx(size, rel=1e-10)
 
 
+@pytest.mark.requirement("STA2")
 def test_parachute_prints_what_its_design_does():
     """Statistical analysis: 69.2 % stop early and alpha is 4.3 % at 60 %; power is 90.1 % at 80 %."""
     under_p0, under_p1 = operating_characteristics(PARACHUTE, 0.6), operating_characteristics(PARACHUTE, 0.8)

@@ -45,6 +45,7 @@ def same(actual, expected, rtol=1e-10):
 # Kaplan-Meier ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("STA1")
 @pytest.mark.parametrize("conf", CONF)
 @pytest.mark.parametrize("arm", ["0", "1"])
 @pytest.mark.parametrize("endpoint", ["os", "efs"])
@@ -233,6 +234,7 @@ def test_a_stratum_without_events_changes_nothing():
 # Cox ------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("STA1")
 @pytest.mark.parametrize("ties", ["efron", "breslow"])
 @pytest.mark.parametrize(
     "time, event, x, expected",

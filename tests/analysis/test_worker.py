@@ -59,6 +59,7 @@ def kill(worker: subprocess.Popen[bytes]) -> None:
     worker.wait(10)
 
 
+@pytest.mark.requirement("END2")
 def test_killed_in_the_middle_and_started_again_everybody_is_decided_once(
     world: World, broker: str, celery_worker_process: Start
 ) -> None:
@@ -95,6 +96,7 @@ def test_killed_in_the_middle_and_started_again_everybody_is_decided_once(
     assert not AdjudicationNeed.objects.exists()
 
 
+@pytest.mark.requirement("END2")
 def test_a_lost_queue_loses_no_result(world: World) -> None:
     """No broker answers: what was recorded is kept, and the sweep decides it."""
     (pk,) = imported(world, 1)

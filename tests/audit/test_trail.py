@@ -33,6 +33,7 @@ def rows_of(trial: Trial) -> list[TrailRow]:
     return list(TrailRow.objects.filter(chain=f"trial:{trial.pk}").order_by("seq"))
 
 
+@pytest.mark.requirement("AT1")
 def test_a_change_is_recorded_with_who_where_and_why(trial: Trial) -> None:
     with transaction.atomic(), context.context(by=Clerk("Alice"), reason="opened"):
         site = Site.objects.create(trial=trial, code="A", name="Alpha")
@@ -63,6 +64,7 @@ def test_two_contexts_in_one_transaction_keep_their_own_changes_apart(trial: Tri
     ]
 
 
+@pytest.mark.requirement("AT1")
 @pytest.mark.parametrize(
     "statement, operation",
     [
@@ -82,6 +84,7 @@ def test_raw_sql_is_seen(trial: Trial, statement: str, operation: str) -> None:
     assert (last.operation, last.source, last.user_name) == (operation, "database", "")
 
 
+@pytest.mark.requirement("AT1")
 def test_a_bulk_insert_leaves_one_row_each(trial: Trial) -> None:
     Site.objects.bulk_create([Site(trial=trial, code=f"S{n}", name="x") for n in range(50)])
     assert len(rows_of(trial)) == 50
@@ -100,6 +103,7 @@ def test_what_is_rolled_back_was_never_recorded(trial: Trial) -> None:
     assert rows_of(trial) == []
 
 
+@pytest.mark.requirement("AT2")
 def test_field_changes_are_counted_one_by_one(trial: Trial) -> None:
     site = Site.objects.create(trial=trial, code="A", name="Alpha")
     Site.objects.filter(pk=site.pk).update(name="Beta", time_zone="Europe/Amsterdam")
@@ -110,6 +114,7 @@ def test_field_changes_are_counted_one_by_one(trial: Trial) -> None:
     }
 
 
+@pytest.mark.requirement("AT3")
 @pytest.mark.parametrize(
     "statement", ["UPDATE audit_trail SET reason = 'x'", "DELETE FROM audit_trail", "TRUNCATE audit_trail"]
 )
@@ -133,6 +138,7 @@ TAMPERING = [
 ]
 
 
+@pytest.mark.requirement("AT3")
 @pytest.mark.parametrize("statement, complaint", TAMPERING)
 def test_tampering_is_named(trial: Trial, tmp_path, statement: str, complaint: str) -> None:  # type: ignore[no-untyped-def]
     for code in "ABCD":
@@ -153,6 +159,7 @@ class _Undo(Exception):
     """Leaves the trail as it was."""
 
 
+@pytest.mark.requirement("AT3")
 def test_verify_audit_names_the_row_and_fails(trial: Trial, tmp_path, capsys) -> None:  # type: ignore[no-untyped-def]
     Site.objects.create(trial=trial, code="A", name="Alpha")
     file = tmp_path / "anchors.jsonl"
@@ -172,6 +179,7 @@ def test_heads_are_anchored_once(trial: Trial, tmp_path) -> None:  # type: ignor
     assert chain.faults(chain.anchors(file)) == []
 
 
+@pytest.mark.requirement("AT4")
 def test_a_dropped_trigger_stops_the_start() -> None:
     assert run_checks(tags=["database"], databases=["default"]) == []
     with pytest.raises(_Undo), transaction.atomic(), connection.cursor() as cursor:

@@ -148,6 +148,7 @@ def test_a_missing_reason_is_a_missing_value() -> None:
     assert observed(WEIGHT, None).value is None
 
 
+@pytest.mark.requirement("RB4")
 @given(
     number=st.decimals(min_value=0, max_value=10**11, places=4, allow_nan=False),
     comma=st.booleans(),
@@ -159,6 +160,7 @@ def test_a_typed_number_is_kept_digit_by_digit(number: Decimal, comma: bool) -> 
     assert enter_number(typed).value == number
 
 
+@pytest.mark.requirement("RB4")
 @given(text=st.text(alphabet="0123456789.,<>- kg", max_size=14))
 def test_a_number_is_read_exactly_or_refused(text: str) -> None:
     """Never another value than the digits say: what is read has the same digits in the same order."""

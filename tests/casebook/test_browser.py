@@ -24,6 +24,7 @@ def at(name: str, participant, **kwargs) -> str:
     return reverse(f"casebook:{name}", kwargs={"trial": "larch", "participant": participant.pk, **kwargs})
 
 
+@pytest.mark.requirement("UX1")
 def test_a_column_of_results_takes_its_characters_and_one_enter_each(page: Page, world: World, sign_in) -> None:
     participant = world.enrolled()
     sign_in(world.user("bob"))

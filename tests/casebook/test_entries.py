@@ -52,6 +52,7 @@ def test_a_form_is_saved_with_value_and_unit_as_typed(world: World) -> None:
     assert (weight.value, weight.unit, weight.source) == (Decimal("12.5"), "kg", "Vital signs, BL")
 
 
+@pytest.mark.requirement("RB1")
 def test_one_wrong_answer_saves_none(world: World) -> None:
     participant = world.enrolled()
     with pytest.raises(actions.Refused) as refused:
@@ -88,6 +89,7 @@ def test_complete_needs_every_required_answer_or_a_reason_why_not(world: World) 
     assert selectors.item_values(participant)["VS.WEIGHT"].value is None
 
 
+@pytest.mark.requirement("AT9")
 def test_after_completion_a_change_needs_a_reason_and_no_change_needs_none(world: World) -> None:
     participant = world.enrolled()
     vital_signs(world, participant, answers={"WEIGHT": "12.5"}, complete=True)
@@ -178,6 +180,7 @@ def test_what_was_recorded_is_announced_once(world: World) -> None:
     assert heard == [(participant.pk,)]
 
 
+@pytest.mark.requirement("AT2")
 @pytest.mark.django_db(transaction=True)
 def test_the_trail_has_each_answer_with_who_and_why(world: World) -> None:
     participant = world.enrolled()

@@ -88,6 +88,7 @@ def test_a_day_without_a_time_stays_a_day(world: World) -> None:
     assert selectors.latest_result(participant, "LB.CD4") is not None
 
 
+@pytest.mark.requirement("AT9")
 @pytest.mark.django_db(transaction=True)
 def test_a_correction_needs_a_reason_and_keeps_what_was(world: World) -> None:
     participant = world.enrolled()
@@ -106,6 +107,7 @@ def test_a_correction_needs_a_reason_and_keeps_what_was(world: World) -> None:
     ]
 
 
+@pytest.mark.requirement("RB5")
 def test_a_dry_run_writes_no_result_and_the_second_file_changes_none(world: World) -> None:
     participant = world.enrolled()
     rows = f"{participant},2025-03-31 08:30,CD4,0.052,10^9/L\n{participant},2025-03-31 08:30,ALT,31,U/L\n"
@@ -140,6 +142,7 @@ def test_what_changed_since_the_dry_run_is_not_written_over(world: World) -> Non
     assert LabResult.objects.get().value_as_written == "52"
 
 
+@pytest.mark.requirement("RB5")
 @pytest.mark.parametrize(
     "row, column, reason",
     [

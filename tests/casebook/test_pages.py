@@ -98,6 +98,7 @@ def test_a_reader_sees_values_and_no_field(world: World, as_) -> None:
         assert refused.status_code == 403
 
 
+@pytest.mark.requirement("AC2")
 def test_another_site_s_participant_is_not_there(world: World, as_) -> None:
     participant = world.enrolled()
     event = actions.record_event(participant=participant, kind="relapse", occurred="2025-05", by=world.bob)

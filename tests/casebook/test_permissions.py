@@ -98,6 +98,7 @@ def counts() -> list[object]:
     return [list(table.objects.order_by("pk").values()) for table in tables]
 
 
+@pytest.mark.requirement("CD2")
 @pytest.mark.parametrize("verb", VERBS)
 def test_who_may(world: World, verb: str) -> None:
     """Those who may not change nothing; those who may are let through, the last one for good."""

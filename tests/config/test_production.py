@@ -213,6 +213,7 @@ def test_a_database_that_is_down_is_a_sentence(production: Production) -> None:
     assert "Traceback" not in failed.stderr
 
 
+@pytest.mark.requirement("AT3")
 @pytest.mark.parametrize(
     "statement",
     [
@@ -280,6 +281,7 @@ def test_web_worker_and_beat_come_up_answer_their_health_checks_and_stop_cleanly
         assert process.wait(60) == 0, (migrated.state / f"{name}.log").read_text()
 
 
+@pytest.mark.requirement("RB2")
 def test_a_backup_restores_every_row_to_the_moment_before_a_mistake(migrated: Production, run_folder: Path) -> None:
     with migrated.connect(OWNER, "owner_password") as connection:
         connection.execute("CREATE TABLE drill AS SELECT generate_series(1, 10000) AS id")

@@ -127,6 +127,7 @@ def standing(participant: Participant) -> list[Deviation]:
     return list(participant.deviations.filter(is_void=False))
 
 
+@pytest.mark.requirement("DOS5")
 @pytest.mark.parametrize(
     "mg, percent", [("89.99", "89.99"), ("90", None), ("100", None), ("110", None), ("110.01", "110.01")]
 )

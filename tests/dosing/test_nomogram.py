@@ -29,6 +29,7 @@ def found(source: str, weight: str, alc: str) -> Found:
     return answer
 
 
+@pytest.mark.requirement("DOS1")
 @pytest.mark.parametrize(
     "source, weight, alc, mg_per_kg, days",
     [
@@ -46,6 +47,7 @@ def test_golden_look_ups(source: str, weight: str, alc: str, mg_per_kg: str, day
     assert (cell.total_mg_per_kg, cell.n_days, cell.start_day) == (Decimal(mg_per_kg), days, -9)
 
 
+@pytest.mark.requirement("DOS1")
 @pytest.mark.parametrize("weight, alc", [("2.99", "1"), ("120.01", "1"), ("20", "20.01"), ("0", "0"), ("-5", "1")])
 def test_beyond_the_table_there_is_nothing_and_the_refusal_says_the_range(weight: str, alc: str) -> None:
     answer = look_up(DEMO, "bm_pbsc", Decimal(weight), Decimal(alc))
@@ -71,6 +73,7 @@ def by_hand(source: str, weight: Decimal, alc: Decimal) -> tuple[Decimal, int]:
     return Decimal(total), 1 if total <= 2.5 else 2 if total <= 5 else 3 if total <= 7.5 else 4
 
 
+@pytest.mark.requirement("DOS1")
 def test_a_second_calculation_path_agrees_on_ten_thousand_points() -> None:
     dice = random.Random(1)
     for _ in range(10_000):

@@ -61,6 +61,7 @@ def test_the_card_says_what_the_dose_rests_on_and_that_it_is_not_for_clinical_us
     assert "style=" not in text
 
 
+@pytest.mark.requirement("DOS4")
 def test_who_may_verify_does_not_see_the_first_entry_unless_they_ask(world: World) -> None:
     participant, worksheet = computed(world)
     client, url = logged_in(world, "peter"), address(world, "panel", participant=participant.pk)

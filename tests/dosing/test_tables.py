@@ -200,6 +200,7 @@ def entered(world: World) -> DosingTable:
     )
 
 
+@pytest.mark.requirement("DOS2")
 @pytest.mark.django_db
 def test_three_people_bring_a_table_into_force(world: World) -> None:
     table = with_table(world)
@@ -207,6 +208,7 @@ def test_three_people_bring_a_table_into_force(world: World) -> None:
     assert {table.entered_by, table.verified_by, table.approved_by} == {world.peter, world.paula, world.alice}
 
 
+@pytest.mark.requirement("DOS2")
 @pytest.mark.django_db
 def test_nobody_does_two_of_the_three_steps(world: World) -> None:
     table = entered(world)
@@ -308,6 +310,7 @@ def test_a_table_is_approved_on_the_day_it_holds_from(world: World) -> None:
         actions.approve_table(table=table, by=world.alice, reason=" ", effective_from=date(2025, 1, 1))
 
 
+@pytest.mark.requirement("DOS3")
 @pytest.mark.django_db
 def test_a_synthetic_table_computes_nothing_for_real_participants() -> None:
     world = build_world(kind=Trial.Kind.CONDUCT)

@@ -149,6 +149,7 @@ def test_eligibility_is_a_row_a_criterion_of_the_latest_assessment(world: World,
     assert {row["outcome"] for row in rows} == {"eligible"}
 
 
+@pytest.mark.requirement("AT5")
 @database
 def test_the_trail_holds_every_changed_field_with_who_and_why(world: World, at_a: Participant) -> None:
     baseline = at_a.visits.get(code="BL")
@@ -210,6 +211,7 @@ def test_an_item_of_another_version_says_that_it_was_not_collected(world: World,
 # --- The same again -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("EXP1")
 @database
 def test_the_same_data_and_request_give_the_same_bytes(world: World, at_a: Participant) -> None:
     first = export(world, world.ivan)
@@ -231,6 +233,7 @@ def test_the_same_data_and_request_give_the_same_bytes(world: World, at_a: Parti
     assert third.files["consents.csv"] == first.files["consents.csv"]
 
 
+@pytest.mark.requirement("EXP1")
 @database
 def test_the_checksums_are_those_of_the_files_and_the_row_has_that_of_the_archive(
     world: World, at_a: Participant
@@ -382,6 +385,7 @@ class _Nowhere(io.RawIOBase):
 # --- Who may have what --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("AT5")
 @database
 def test_a_site_exports_its_own_participants_and_their_trail(
     world: World, at_a: Participant, at_b: Participant
@@ -397,6 +401,7 @@ def test_a_site_exports_its_own_participants_and_their_trail(
     assert "site A" in mine.text("README.txt") and "all sites" in both.text("README.txt")
 
 
+@pytest.mark.requirement("EXP2")
 @database
 def test_what_identifies_a_person_goes_to_who_holds_the_permission(world: World, at_a: Participant) -> None:
     for name, membership in world.members.items():
@@ -418,6 +423,7 @@ BLIND = (
 )
 
 
+@pytest.mark.requirement("AT10")
 @database
 def test_a_blinded_role_never_gets_a_group_nor_the_doses_that_tell_it(db: None) -> None:
     text = definition()
@@ -633,6 +639,7 @@ def test_the_sweep_begins_what_waits_and_removes_what_expired(world: World, brok
 # --- On record ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("AT7")
 @database
 def test_a_download_is_on_record_with_who_took_it(world: World) -> None:
     job = asked(world)
@@ -650,6 +657,7 @@ def test_a_download_is_on_record_with_who_took_it(world: World) -> None:
     assert [c.new_value for c in states.order_by("trail_id")] == ["waiting", "running", "done"]
 
 
+@pytest.mark.requirement("AT7")
 @database
 def test_a_download_that_cannot_be_recorded_is_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     job = asked(world)

@@ -31,6 +31,7 @@ YES, NO, UNKNOWN = Answer.YES, Answer.NO, Answer.UNKNOWN
 answers = st.sampled_from(Answer)
 
 
+@pytest.mark.requirement("ELI1")
 @pytest.mark.parametrize(
     ("left", "right", "both", "either"),
     [
@@ -82,6 +83,7 @@ def test_de_morgan_holds_for_conditions(parts: list[Condition], values: dict[str
     assert evaluate(neither, values).answer == evaluate(each_not, values).answer
 
 
+@pytest.mark.requirement("ELI1")
 @given(trees, worlds, worlds)
 def test_learning_more_never_overturns_an_answer(
     condition: Condition, known: dict[str, Observed], learnt: dict[str, Observed]

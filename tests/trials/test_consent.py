@@ -98,6 +98,7 @@ def test_a_withdrawal_is_recorded_once_and_nothing_is_erased(world: World) -> No
     assert not selectors.signed_consents(participant)
 
 
+@pytest.mark.requirement("RL1")
 def test_an_amendment_reaches_a_site_after_its_approval_and_a_participant_by_consent(world: World) -> None:
     participant = world.enrolled()
     second = actions.publish_protocol(text=SECOND, file="larch-2.yaml", by=None, reason="amendment 1")

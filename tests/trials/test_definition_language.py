@@ -109,6 +109,7 @@ def test_shipped_definition_loads_and_survives_storage(name: str) -> None:
     assert protocol.trial == name
 
 
+@pytest.mark.requirement("DEF2")
 def test_a_fourth_trial_needs_a_file_only() -> None:
     protocol = language.parse(FOURTH_TRIAL, file="v1.yaml")
     assert [stage.n for stage in protocol.design.stages] == [13, 43]
@@ -133,6 +134,7 @@ def test_parachute_carries_the_printed_design() -> None:
     }
 
 
+@pytest.mark.requirement("DEF1")
 @pytest.mark.parametrize(
     ("old", "new", "line_holds", "rule", "remedy"),
     [
@@ -200,6 +202,7 @@ def test_mistake_is_named_with_its_line_and_the_way_out(
     assert found[0].file == "v1.yaml"
 
 
+@pytest.mark.requirement("DEF1")
 def test_all_errors_are_collected_at_once() -> None:
     text = changed("{item: DM.AGE, ge: 18}", "{item: DM.AGE, above: 18}").replace("country: NL", "country: Holland")
     rules = [error.rule for error in errors_of(text.replace("capture: prospective", "capture: live"))]

@@ -44,6 +44,7 @@ def test_a_second_submit_gives_the_same_enrolment(world: World) -> None:
     assert EnrolmentCounter.objects.get().last_participant_number == 1
 
 
+@pytest.mark.requirement("ELI2")
 @pytest.mark.parametrize(
     ("performance", "outcome", "sentence"),
     [
@@ -209,6 +210,7 @@ def test_an_external_control_takes_no_place_and_is_never_enrolled(world: World) 
         actions.import_enrolment(participant=control, enrolled_on=SINCE, by=None)
 
 
+@pytest.mark.requirement("ENR1")
 @pytest.mark.django_db(transaction=True)
 def test_eight_at_once_for_the_last_place_let_one_in_and_share_no_number() -> None:
     world = build_world()
@@ -282,6 +284,7 @@ RANDOMISED = (
 )  # fmt: skip
 
 
+@pytest.mark.requirement("DR2")
 def test_permuted_blocks_balance_keep_what_was_drawn_and_conceal_the_rest() -> None:
     world = build_world(text=RANDOMISED)
     enrolled = [world.enrolled(graft_on=None) for _ in range(8)]

@@ -87,6 +87,7 @@ def test_a_deactivated_account_gets_no_membership(world: World) -> None:
         actions.grant_membership(user=user, trial=world.trial, role="monitor", by=world.tessa, reason="start")
 
 
+@pytest.mark.requirement("AC3")
 def test_the_list_of_members_says_who_had_which_right_when(world: World) -> None:
     actions.end_membership(membership=world.bob, on=date(2025, 1, 1), by=world.tessa, reason="left")
     rows = [(row.user.username, row.valid_until) for row in selectors.members_of(world.trial)]

@@ -72,6 +72,7 @@ def test_a_visitor_is_sent_to_the_login(world: World) -> None:
     assert reverse("account_login") in answer["Location"]
 
 
+@pytest.mark.requirement("AC2")
 def test_who_is_no_member_sees_no_trial(world: World) -> None:
     from tests.world import person
 
@@ -171,6 +172,7 @@ def test_a_refused_form_keeps_what_was_typed_and_says_why(world: World) -> None:
     assert not Participant.objects.exists()
 
 
+@pytest.mark.requirement("AC2")
 def test_another_sites_participant_is_not_there_for_any_verb(world: World) -> None:
     participant = world.enrolled(by=world.carol)
     client = logged_in(world, "alice")
@@ -284,6 +286,7 @@ def test_a_user_with_two_roles_acts_in_the_one_chosen(world: World) -> None:
     assert client.post(reverse("membership"), {"membership": world.alice.pk}).status_code == 404
 
 
+@pytest.mark.requirement("SEC1")
 def test_no_page_carries_inline_style_or_script(world: World) -> None:
     participant = world.enrolled()
     client = logged_in(world, "bob")

@@ -158,6 +158,7 @@ def test_each_role_has_somebody_in_the_world() -> None:
     assert {role for role, _ in PEOPLE.values()} == set(ROLES)
 
 
+@pytest.mark.requirement("AC2")
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("name", [name for name in PEOPLE if name not in ("ben", "carol")])
 def test_each_role_and_each_verb(peopled: World, name: str, verb: str) -> None:

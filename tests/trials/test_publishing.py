@@ -168,6 +168,7 @@ def test_the_kind_of_a_trial_does_not_change() -> None:
         actions.publish_protocol(text=definition(), file="larch.yaml", kind="practice", by=None, reason="x")
 
 
+@pytest.mark.requirement("DEF3")
 @pytest.mark.django_db(transaction=True)
 def test_what_is_published_cannot_be_altered_and_a_forced_change_stops_the_start() -> None:
     publish(DEFINITIONS / "larch.yaml")
