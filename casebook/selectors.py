@@ -533,6 +533,10 @@ def forms_by_visit(participant: Participant) -> dict[str, frozenset[str]]:
     return {visit.code: frozenset(visit.forms) for visit in planned}
 
 
+#: Whose casebook is no work of today: what is missing there is looked at when the data are cleaned.
+NOT_FOLLOWED = ("screen_failed", "completed", "withdrawn", "died", "lost", "external")
+
+
 @dataclass(frozen=True)
 class OpenWork:
     """What is to be done in the casebooks a membership reaches."""
@@ -552,6 +556,7 @@ def open_work(membership: Membership, today: date, *, limit: int = 200) -> OpenW
     entries = (
         FormEntry.objects.visible_to(membership)
         .filter(status=EntryStatus.IN_PROGRESS)
+        .exclude(participant__status__in=NOT_FOLLOWED)
         .select_related("participant", "visit")
         .order_by("changed_at")[:limit]
     )
@@ -564,7 +569,7 @@ def open_work(membership: Membership, today: date, *, limit: int = 200) -> OpenW
             earliest_date__lte=today,
             latest_date__gte=today,
         )
-        .exclude(participant__status__in=("screen_failed", "withdrawn", "died", "lost", "external"))
+        .exclude(participant__status__in=NOT_FOLLOWED)
         .select_related("participant__protocol_version__trial", "participant__site")
         .order_by("latest_date", "participant_id")
     )

@@ -82,7 +82,7 @@ class Child:
 
 CHILDREN = (
     Child(0, 6, "female", "21.4", "0.62", "bone_marrow", "malignancy", 24, enrolled=False, complete=False),
-    Child(0, 3, "male", "14.2", "1.80", "cord_blood", "immune_hlh_autoimmune", 21, enrolled=False),
+    Child(0, 3, "male", "14.2", "1.80", "cord_blood", "immune_hlh_autoimmune", 9, enrolled=False),
     Child(0, 9, "male", "31.5", "0.44", "bone_marrow", "bone_marrow_failure", 9, released=False),
     Child(1, 12, "female", "38.0", "1.10", "cord_blood", "metabolic_benign_haem", 7),
     Child(
@@ -274,13 +274,14 @@ def _child(trial: Trial, site: Site, child: Child, today: date, by: Membership) 
     if not child.complete:
         return
     _clinical_judgement(participant, by)
-    if not child.enrolled:
-        return
     first_dose = graft - timedelta(days=9)
     _before_first_dose(participant, child, first_dose, zone, by)
+    if not child.enrolled:
+        return
     casebook.enrol_participant(participant=participant, enrolled_on=min(first_dose, today), by=by)
     participant.refresh_from_db()
     worksheet = dosing.compute_worksheet(participant=participant)
+    _visits_done(participant, by)
     if not child.released:
         return
     _verified_and_released(participant, worksheet)
@@ -297,9 +298,9 @@ def _child(trial: Trial, site: Site, child: Child, today: date, by: Membership) 
         by=by,
         reason="graft infused",
     )
+    _visits_done(participant, by)
     for day, value in child.cd4.items():
         _draw(participant, graft + timedelta(days=day), {"LB.CD4": value, "LB.ALC": "0.40"}, zone, by)
-    _visits_done(participant, child, graft, by)
     if child.graft_in_days < -90:
         adverse_events.record_adverse_event(
             participant=participant,
@@ -448,9 +449,8 @@ def _draw(
     )
 
 
-def _visits_done(participant: Participant, child: Child, graft: date, by: Membership) -> None:
-    """Weekly visits done as planned, but for the last one that is due."""
+def _visits_done(participant: Participant, by: Membership) -> None:
+    """Every visit whose window has closed took place as planned; what is due now is left to the user."""
     today = timezone.localdate()
-    due = participant.visits.filter(status="planned", planned_date__lte=today, day__gte=0).order_by("planned_date")
-    for visit in list(due)[:-1]:
-        trials.record_visit(visit=visit, done_on=visit.planned_date, by=by)
+    for visit in participant.visits.filter(status="planned", latest_date__lt=today).order_by("latest_date"):
+        trials.record_visit(visit=visit, done_on=visit.planned_date or visit.earliest_date, by=by)

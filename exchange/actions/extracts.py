@@ -182,13 +182,12 @@ def _report(participant: Participant, event: Any) -> Report:
 
 
 def _follow_up(extract: Extract, people: dict[str, Participant], by: Membership, reason: str) -> None:
-    for happening in extract.happenings:
-        participant = people[happening.subject]
-        if happening.kind == "death" and participant.status == ParticipantState.ENROLLED:
-            trials.record_death(
-                participant=participant,
-                on=date.fromisoformat(happening.occurred),
-                by=by,
-                reason=reason,
-                source=Source.IMPORT,
-            )
+    """Who died, and (where the extract says that follow-up is complete) that it ended for everybody else."""
+    died = {one.subject: date.fromisoformat(one.occurred) for one in extract.happenings if one.kind == "death"}
+    for subject, participant in people.items():
+        if participant.status != ParticipantState.ENROLLED:
+            continue
+        if subject in died:
+            trials.record_death(participant=participant, on=died[subject], by=by, reason=reason, source=Source.IMPORT)
+        elif extract.follow_up_is_complete:
+            trials.complete_participant(participant=participant, by=by, reason=reason)

@@ -149,6 +149,7 @@ class Extract:
     plans: tuple[Plan, ...] = ()
     departures: tuple[Departure, ...] = ()
     accrual_closed_on: date | None = None
+    follow_up_is_complete: bool = False
 
 
 #: Section of the mapping (and field of the extract) -> the rows it makes; their fields are those the section may name.
@@ -270,7 +271,7 @@ def translate(mapping: Mapping[str, Any], tables: Mapping[str, Table]) -> Extrac
     """What ``tables`` (file name -> rows) hold under ``mapping``; raises ExtractRefused with every problem."""
     troubles: list[Trouble] = []
     found: dict[str, list[Any]] = {section: [] for section in SECTIONS}
-    unknown = set(mapping) - set(SECTIONS) - {"trial", "accrual_closed_on"}
+    unknown = set(mapping) - set(SECTIONS) - {"trial", "accrual_closed_on", "follow_up_is_complete"}
     if unknown:
         known = ", ".join(SECTIONS)
         raise ExtractRefused([Trouble("mapping", 0, name, f"no such section; they are {known}.") for name in unknown])
@@ -283,14 +284,16 @@ def translate(mapping: Mapping[str, Any], tables: Mapping[str, Table]) -> Extrac
             found[section].extend(_rows(kind, source, tables[file], file, troubles))
     if troubles:
         raise ExtractRefused(troubles)
-    closed = mapping.get("accrual_closed_on")
+    closed, complete = mapping.get("accrual_closed_on"), bool(mapping.get("follow_up_is_complete"))
     people = {person.subject for person in found["people"] if person.subject}
     for name, rows in found.items():
         strangers = {row.subject for row in rows} - people if name != "people" else set()
         troubles += [Trouble(name, 0, "subject", f"{who!r} is nobody of the people.") for who in sorted(strangers)]
     if troubles:
         raise ExtractRefused(troubles)
-    return Extract(**{name: tuple(rows) for name, rows in found.items()}, accrual_closed_on=closed)
+    return Extract(
+        **{name: tuple(rows) for name, rows in found.items()}, accrual_closed_on=closed, follow_up_is_complete=complete
+    )
 
 
 def _rows(kind: type, source: Mapping[str, Any], table: Table, file: str, troubles: list[Trouble]) -> Iterator[Any]:
