@@ -116,11 +116,15 @@ def removals(trial: Trial, participants: Collection[int]) -> Mapping[int, bool |
 
 
 def removal_rules(participants: Collection[int]) -> Mapping[int, str]:
-    """The rule that removed each participant (the first by its id), "" for one described in words only."""
+    """The rule that removed each participant, "" for one described in words only.
+
+    Whom several rules remove is counted once, under the last by its id: a dose off its plan often follows from what a
+    later rule names, such as a graft source that changed.
+    """
     rules: dict[int, str] = {}
     for participant, rule, is_confirmed in _removing(participants):
         if is_confirmed is not False:
-            rules.setdefault(participant, rule)
+            rules[participant] = rule
     return rules
 
 

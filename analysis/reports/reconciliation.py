@@ -22,7 +22,7 @@ from casebook.domain.clinical_events import EventKind
 from dosing import selectors as dosing
 from trials.domain.definition import EndpointSpec
 from trials.domain.partial_dates import PartialDate
-from trials.models import Deviation, Participant, Trial
+from trials.models import Participant, Trial
 
 PUBLISHED = Path(__file__).parent.parent / "published"
 
@@ -91,12 +91,7 @@ def _cases(trial: Trial, endpoint: EndpointSpec, rule: Rule, kinds: Mapping[int,
         row.participant_id: row
         for row in Adjudication.objects.current().filter(endpoint=endpoint.id, participant__in=ids)
     }
-    removed = dict(
-        Deviation.objects.filter(participant__in=ids, removes_from_efficacy=True, is_void=False)
-        .exclude(is_confirmed=False)
-        .order_by("rule")  # whoever several rules remove is counted once, under the last of them
-        .values_list("participant_id", "rule")
-    )
+    removed = datasets.removal_rules(ids)
     values = _described(trial)
     events = _first_days(trial, {pk: one.anchor_day for pk, one in inputs.items()}, first_day)
     given = dosing.given_by_participant(trial)
