@@ -125,6 +125,7 @@ def _adjudicate_endpoint(
                 "not_evaluable_for": outcome.evaluability.cause,
                 "rows": [m.row for m in outcome.evidence],
                 "days": [m.day for m in outcome.evidence],
+                "values": [m.as_written for m in outcome.evidence],
                 "competing_day": outcome.competing_day,
                 "censored_day": outcome.censored_day,
                 "flags": list(outcome.flags),

@@ -128,6 +128,25 @@ def curves_figure(result: curves.Curves, links: Mapping[int, str], *, as_of: dat
     return Figure(svg, curves.table(result, links), caption, alt, spec)
 
 
+def curve_figure(result: curves.Curves, *, as_of: datetime, name: str = "own-curve") -> Figure:
+    """The values of one participant against the threshold."""
+    (line,) = result.lines
+    alt = _("%(number)s: %(n)d values, endpoint %(status)s") % {
+        "number": line.number,
+        "n": len(line.points),
+        "status": line.status.value.replace("_", " "),
+    }
+    caption = _("%(alt)s. The rule: %(rule)s by day %(last)d. Rings: the values that it rests on. %(as_of)s") % {
+        "alt": alt,
+        "rule": result.rule,
+        "last": result.last_day,
+        "as_of": as_of_words(as_of),
+    }
+    spec = curves.spec(result, {})
+    svg = render(spec, name=name, title=f"{result.label}, {line.number}", description=alt)
+    return Figure(svg, curves.table(result, {}), caption, alt, spec)
+
+
 def stage_figure(result: stage_gate.StageGates, *, as_of: datetime, name: str = "stages") -> Figure:
     """The stages of the design against their boundaries."""
     spec = stage_gate.spec(result)

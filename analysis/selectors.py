@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
@@ -558,41 +558,77 @@ def _day(result: datasets.Evidence, name: str) -> int | None:
 
 
 def _curves(trial: Trial, members: Sequence[Member], endpoint: EndpointSpec, rule: Rule) -> curves.Curves | None:
-    anchors = {m.person.participant: m.person.anchor_day for m in members if m.person.anchor_day is not None}
-    points: dict[int, list[curves.Point]] = {}
-    rests_on = {m.person.participant: set(_rows(m.result)) for m in members if m.result and m.status == Status.REACHED}
+    people = [
+        _Followed(
+            m.person.participant,
+            m.person.number,
+            m.person.anchor_day,
+            Status(m.status) if m.status else Status.PENDING,
+            frozenset(_rows(m.result.detail)) if m.result and m.status == Status.REACHED else frozenset(),
+        )
+        for m in members
+    ]
+    return _drawn(trial, trial.protocol, people, endpoint, rule)
+
+
+def curves_of(participant: Participant, current: Adjudication | None) -> curves.Curves | None:
+    """The values of one participant; None where the primary endpoint is not one of values over time."""
+    protocol = participant.protocol
+    endpoint = primary_endpoint(protocol)
+    if endpoint is None or endpoint.method not in COMPUTED:
+        return None
+    reached = current is not None and current.status == Status.REACHED
+    followed = _Followed(
+        participant.pk,
+        str(participant),
+        participant.anchor_date,
+        Status(current.status) if current else Status.PENDING,
+        frozenset(_rows(current.evidence)) if current and reached else frozenset(),
+    )
+    return _drawn(participant.trial, protocol, [followed], endpoint, Rule.from_parameters(endpoint.parameters))
+
+
+@dataclass(frozen=True)
+class _Followed:
+    """One line of the figure before its points; ``rests_on`` are the rows that the endpoint rests on."""
+
+    participant: int
+    number: str
+    anchor_day: date | None
+    status: Status
+    rests_on: frozenset[int]
+
+
+def _drawn(
+    trial: Trial, protocol: Protocol, people: Sequence[_Followed], endpoint: EndpointSpec, rule: Rule
+) -> curves.Curves | None:
+    by_id = {one.participant: one for one in people}
     values = datasets.values_by_day(
         trial,
         endpoint,
-        anchors,
-        first_day=trial.protocol.anchor.first_day,
+        {one.participant: one.anchor_day for one in people if one.anchor_day is not None},
+        first_day=protocol.anchor.first_day,
         last_day=rule.confirm_last_day + 10,
     )
+    points: dict[int, list[curves.Point]] = {}
     for value in values:
-        qualifies = value.row in rests_on.get(value.participant, ())
+        qualifies = value.row in by_id[value.participant].rests_on
         points.setdefault(value.participant, []).append(
             curves.Point(value.day, value.value, value.as_written, qualifies)
         )
     lines = tuple(
-        curves.Line(
-            m.person.participant,
-            m.person.number,
-            Status(m.status) if m.status else Status.PENDING,
-            tuple(points[m.person.participant]),
-        )
-        for m in members
-        if m.person.participant in points
+        curves.Line(one.participant, one.number, one.status, tuple(points[one.participant]))
+        for one in people
+        if one.participant in points
     )
     if not lines:
         return None
-    analyte = trial.protocol.analyte(endpoint.item)
-    return curves.Curves(
-        analyte.label, endpoint.unit, float(rule.threshold), rule.operator, rule.confirm_last_day, lines
-    )
+    label = protocol.analyte(endpoint.item).label
+    return curves.Curves(label, endpoint.unit, float(rule.threshold), rule.operator, rule.confirm_last_day, lines)
 
 
-def _rows(result: datasets.Evidence) -> Sequence[int]:
-    rows = result.detail.get("rows", ())
+def _rows(evidence: Mapping[str, object]) -> Sequence[int]:
+    rows = evidence.get("rows", ())
     return rows if isinstance(rows, list) else ()
 
 

@@ -18,6 +18,7 @@ from django.views.decorators.http import require_POST
 
 from accounts.roles import Permission
 from analysis import actions, formats, forms, selectors
+from analysis.domain.figures.frame import unit_words
 from analysis.domain.gates import GateState
 from analysis.models import Gate
 from analysis.permissions import check_can_view_results
@@ -145,18 +146,26 @@ def panel(request: TrialRequest, trial: str, participant: int) -> HttpResponse:
         raise Http404("No such participant at the sites that you see.") from None
     hidden = selectors.reads_independently(membership)
     rows = [] if hidden else selectors.adjudications_of(membership, person.pk)
-    labels = {one.id: one.label for one in person.protocol.endpoints}
+    specs = {one.id: one for one in person.protocol.endpoints}
     for row in rows:
-        row.label = labels.get(row.endpoint, row.endpoint)  # type: ignore[attr-defined]
+        spec = specs.get(row.endpoint)
+        row.label = spec.label if spec else row.endpoint  # type: ignore[attr-defined]
+        row.unit = unit_words(spec.unit) if spec else ""  # type: ignore[attr-defined]
+        row.rests_on = list(zip(row.evidence.get("days", ()), row.evidence.get("values", ()), strict=False))  # type: ignore[attr-defined]
+    current = [row for row in rows if row.is_current]
+    primary = selectors.primary_endpoint(person.protocol)
+    decided = next((row for row in current if primary and row.endpoint == primary.id), None)
+    drawn = None if hidden else selectors.curves_of(person, decided)
     return render(
         request,
         "analysis/panel.html",
         {
             "participant": person,
             "hidden": hidden,
-            "current": [row for row in rows if row.is_current],
+            "current": current,
+            "figure": formats.curve_figure(drawn, as_of=timezone.now()) if drawn else None,
             "former": [row for row in rows if not row.is_current],
-            "endpoint": selectors.primary_endpoint(person.protocol),
+            "endpoint": primary,
         },
     )
 

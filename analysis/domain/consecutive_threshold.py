@@ -51,6 +51,11 @@ class Measurement:
     qualifier: str = ""
     row: int | None = None
 
+    @property
+    def as_written(self) -> str:
+        """The value as a reader writes it: ``0.05``, not ``0.05000000``."""
+        return "no value" if self.value is None else f"{self.qualifier}{self.value.normalize():f}"
+
 
 @dataclass(frozen=True)
 class CompetingEvent:
@@ -292,7 +297,7 @@ def _dated(
                 flags=flags,
             )
     if run:
-        values = " and ".join(f"{_plain(m.measurement)} on day {m.day}" for m in run)
+        values = " and ".join(f"{m.measurement.as_written} on day {m.day}" for m in run)
         return Outcome(
             Status.REACHED,
             evaluability,
@@ -381,11 +386,6 @@ def _evaluability(rule: Rule, first_event: CompetingEvent | None, as_of_day: int
     return Evaluability(True, f"No competing event before day {rule.horizon_day}, and not removed.")
 
 
-def _plain(measurement: Measurement) -> str:
-    """The value as a reader writes it: ``0.05``, not ``0.05000000``."""
-    return "no value" if measurement.value is None else f"{measurement.qualifier}{measurement.value.normalize():f}"
-
-
 def _flags(rule: Rule, dates: Sequence[_OfDate]) -> tuple[str, ...]:
     """What a reader should know although it decides nothing."""
     known = [0, *(d.day for d in dates if d.reading is not Reading.UNKNOWN and d.day <= rule.confirm_last_day)]
@@ -395,7 +395,7 @@ def _flags(rule: Rule, dates: Sequence[_OfDate]) -> tuple[str, ...]:
         if earlier > 0 and later - earlier > rule.max_gap_days
     ]
     unknown = [
-        f"day {d.day}: {_plain(d.measurement)} does not tell"
+        f"day {d.day}: {d.measurement.as_written} does not tell"
         if d.measurement.value is not None
         else f"day {d.day}: no value"
         for d in dates

@@ -70,7 +70,7 @@ def test_two_values_at_the_threshold_are_the_endpoint_with_its_evidence(world: W
     found = result(participant)
     assert (found.status, found.event_day, found.event_date) == ("reached", 35, on_day(35))
     assert found.is_evaluable is True
-    assert found.evidence["days"] == [28, 35]
+    assert (found.evidence["days"], found.evidence["values"]) == ([28, 35], ["0.05", "0.06"])
     assert found.evidence["sentence"] == "0.05 on day 28 and 0.06 on day 35: 2 in a row >= 0.05."
     assert len(found.evidence["rows"]) == 2
     assert found.protocol_version == world.version

@@ -65,6 +65,7 @@ def test_the_panel_shows_participants_of_ones_own_sites(world: World, name: str)
         assert answer.status_code == 404
         return
     assert answer.status_code == 200
+    assert ("Rests on" in answer.content.decode()) is ("<svg xmlns" in answer.content.decode()) is (name != "erin")
     shown = "0.05 on day 28 and 0.06 on day 35" in answer.content.decode()
     # An independent reader decides without knowing the computed answer.
     assert shown is (name != "erin")
