@@ -260,6 +260,8 @@ def check_administered(*, participant: Participant) -> list[Deviation]:
     The rules are those of the definition whose condition reads an item that follows from plan or doses; a protocol
     that sets bounds without such a rule gets a major deviation that removes nobody.
     """
+    if not selectors.may_deviate(participant):
+        return []
     facts = selectors.computed_items(participant)
     rules = [
         rule

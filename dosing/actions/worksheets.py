@@ -99,7 +99,7 @@ def bring_up_to_date(*, participant: Participant, by: Membership | None = None) 
         return None
     worksheet = compute_worksheet(participant=participant, by=by)
     check_administered(participant=participant)
-    plan = selectors.plan_of_record(participant)
+    plan = worksheet if worksheet.is_plan_of_record else selectors.plan_of_record(participant)
     is_open = (
         plan is not None
         and plan.last_day_on is not None

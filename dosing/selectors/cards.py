@@ -20,7 +20,6 @@ from dosing.selectors.records import (
     administrations_of,
     agreed_verification,
     course_end,
-    current_worksheet,
     judged,
     plan_of_record,
     release_of,
@@ -90,9 +89,11 @@ def dose_card(participant: Participant, membership: Membership, today: date, *, 
     Who could still verify the dose does not see its inputs, so that the second entry is a second one; ``looks`` shows
     them all the same.
     """
-    worksheet, plan = current_worksheet(participant), plan_of_record(participant)
     rows = list(worksheets_of(participant))
-    imported = next((row for row in rows if row.source == DoseWorksheet.Source.IMPORT and row.is_current), None)
+    current = [row for row in rows if row.is_current]
+    worksheet = next((row for row in current if row.source == DoseWorksheet.Source.CALCULATION), None)
+    imported = next((row for row in current if row.source == DoseWorksheet.Source.IMPORT), None)
+    plan = next((row for row in current if row.is_plan_of_record), None)
     given = list(administrations_of(participant).filter(is_void=False))
     agreed = agreed_verification(worksheet) if worksheet else None
     released = release_of(worksheet) if worksheet else None

@@ -23,7 +23,7 @@ from dosing.models import Administration, CourseEnd, DoseNeed, DoseRelease, Dose
 from dosing.selectors.questions import dosing_of, versions_that_dose
 from trials.domain.conditions import Observed, Value
 from trials.domain.derived import derive
-from trials.models import Membership, Participant, Trial
+from trials.models import Deviation, Membership, Participant, Trial
 from trials.selectors import may_see_group
 
 DEFAULT_LOW, DEFAULT_HIGH = Decimal("0.90"), Decimal("1.10")
@@ -79,12 +79,13 @@ def worksheet_for(membership: Membership, pk: int) -> DoseWorksheet:
 
 def current_worksheet(participant: Participant) -> DoseWorksheet | None:
     """What was computed last from the facts."""
-    return worksheets_of(participant).filter(is_current=True, source=DoseWorksheet.Source.CALCULATION).first()
+    rows = DoseWorksheet.objects.filter(participant=participant, is_current=True)
+    return rows.filter(source=DoseWorksheet.Source.CALCULATION).first()
 
 
 def plan_of_record(participant: Participant) -> DoseWorksheet | None:
     """The plan that what is given is compared with; None while there is none."""
-    return worksheets_of(participant).filter(is_current=True, is_plan_of_record=True).first()
+    return DoseWorksheet.objects.filter(participant=participant, is_current=True, is_plan_of_record=True).first()
 
 
 def agreed_verification(worksheet: DoseWorksheet) -> DoseVerification | None:
@@ -153,6 +154,21 @@ def judge(
         last_planned_day=plan.last_day_on,
         today=today,
         is_ended=course_end(participant) is not None,
+    )
+
+
+def may_deviate(participant: Participant) -> bool:
+    """Whether the computed rules can say anything: something was given or ended, imported, or found before.
+
+    Until then a changed fact makes a new plan, and no deviation from one.
+    """
+    return (
+        Administration.objects.filter(participant=participant, is_void=False).exists()
+        or course_end(participant) is not None
+        or participant.deviations.filter(source=Deviation.Source.CALCULATION, is_void=False).exists()
+        or DoseWorksheet.objects.filter(
+            participant=participant, is_current=True, source=DoseWorksheet.Source.IMPORT
+        ).exists()
     )
 
 
