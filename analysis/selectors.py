@@ -538,6 +538,7 @@ def _incidence(
         subjects,
         dict(names.values()),
         label=endpoint.label,
+        origin=origin_of(protocol),
         horizon_day=rule.horizon_day,
         last_day=rule.confirm_last_day,
     )
@@ -624,7 +625,20 @@ def _drawn(
     if not lines:
         return None
     label = protocol.analyte(endpoint.item).label
-    return curves.Curves(label, endpoint.unit, float(rule.threshold), rule.operator, rule.confirm_last_day, lines)
+    return curves.Curves(
+        label,
+        origin_of(protocol),
+        endpoint.unit,
+        float(rule.threshold),
+        rule.operator,
+        rule.confirm_last_day,
+        lines,
+    )
+
+
+def origin_of(protocol: Protocol) -> str:
+    """What the days count from, in words."""
+    return protocol.anchor.label or protocol.anchor.event.replace("_", " ")
 
 
 def _rows(evidence: Mapping[str, object]) -> Sequence[int]:

@@ -30,7 +30,9 @@ def parachute() -> incidence.Incidence:
             cause = 1 if number < events else 2 if number < events + competing else 0
             day = 103 if cause == 0 else int(rng.integers(14, 100))
             subjects.append(incidence.Subject(number, group, day, cause))
-    found = incidence.incidence(subjects, LABELS, label="CD4 immune reconstitution", horizon_day=100, last_day=103)
+    found = incidence.incidence(
+        subjects, LABELS, label="CD4 immune reconstitution", origin="graft infusion", horizon_day=100, last_day=103
+    )
     assert found is not None
     return found
 
@@ -44,7 +46,7 @@ def cd4(n: int = 3) -> curves.Curves:
         curves.Line(2, "P002", Status.NOT_REACHED, points((21, 0.01, False), (98, 0.0, False))),
         curves.Line(3, "P003", Status.COMPETING, points((14, 0.02, False))),
     ]
-    return curves.Curves("CD4 T cells", "10^9/L", 0.05, ">=", 103, tuple(lines[:n]))
+    return curves.Curves("CD4 T cells", "graft infusion", "10^9/L", 0.05, ">=", 103, tuple(lines[:n]))
 
 
 def stages() -> stage_gate.StageGates:
@@ -113,9 +115,9 @@ def test_the_numbers_under_the_curve_are_those_of_the_estimate() -> None:
 
 
 def test_nobody_to_count_is_no_figure_and_one_group_has_no_test() -> None:
-    assert incidence.incidence([], LABELS, label="x", horizon_day=100, last_day=103) is None
+    assert incidence.incidence([], LABELS, label="x", origin="day 0", horizon_day=100, last_day=103) is None
     one = incidence.incidence(
-        [incidence.Subject(1, "historical", 30, 1)], LABELS, label="x", horizon_day=100, last_day=103
+        [incidence.Subject(1, "historical", 30, 1)], LABELS, label="x", origin="day 0", horizon_day=100, last_day=103
     )
     assert one is not None and one.test is None
     assert "Gray's test" not in incidence.method(one)
@@ -134,6 +136,7 @@ def test_groups_that_cannot_be_compared_yet_are_drawn_and_not_tested(began: list
         began,
         LABELS,
         label="x",
+        origin="day 0",
         horizon_day=100,
         last_day=103,
     )
@@ -166,7 +169,7 @@ def test_who_may_not_be_seen_is_not_linked() -> None:
 
 def test_very_many_values_are_drawn_as_lines_with_the_points_that_decided() -> None:
     line = cd4().lines[0]
-    many = curves.Curves("CD4", "10^9/L", 0.05, ">=", 103, (line,) * 200)
+    many = curves.Curves("CD4", "graft infusion", "10^9/L", 0.05, ">=", 103, (line,) * 200)
     spec = curves.spec(many, {})
     assert named(spec, "points") == []
     assert len(named(spec, "rings")) == 400

@@ -58,9 +58,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Curves:
-    """Everybody's values; ``operator`` and ``threshold`` are the definition's."""
+    """Everybody's values; ``operator`` and ``threshold`` are the definition's. Days count from ``origin``."""
 
     label: str
+    origin: str
     unit: str
     threshold: float
     operator: str
@@ -94,7 +95,7 @@ def spec(result: Curves, links: Mapping[int, str]) -> Spec:
         "field": "day",
         "type": "quantitative",
         "scale": {"domain": [0, result.last_day + 10], "nice": False},
-        "axis": {"title": "Day after the graft", "grid": False, "tickCount": 7},
+        "axis": {"title": f"Day after {result.origin}", "grid": False, "tickCount": 7},
     }
     y = {
         "field": "value",

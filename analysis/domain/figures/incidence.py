@@ -37,9 +37,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Incidence:
-    """The curves of all groups, and Gray's test where there are two or more."""
+    """The curves of all groups, and Gray's test where there are two or more. Days count from ``origin``."""
 
     label: str
+    origin: str
     horizon_day: int
     last_day: int
     groups: tuple[Group, ...]
@@ -53,7 +54,7 @@ class Incidence:
 
 
 def incidence(
-    subjects: Iterable[Subject], labels: Mapping[str, str], *, label: str, horizon_day: int, last_day: int
+    subjects: Iterable[Subject], labels: Mapping[str, str], *, label: str, origin: str, horizon_day: int, last_day: int
 ) -> Incidence | None:
     """Estimate the curve of each group of ``labels``, in that order; None where there is nobody to count.
 
@@ -69,7 +70,7 @@ def incidence(
             groups.append(Group(key, words, len(own), curve))
     if not groups:
         return None
-    return Incidence(label, horizon_day, last_day, tuple(groups), _test(people) if len(groups) > 1 else None)
+    return Incidence(label, origin, horizon_day, last_day, tuple(groups), _test(people) if len(groups) > 1 else None)
 
 
 def _test(people: Sequence[Subject]) -> GrayTest | None:
@@ -89,7 +90,7 @@ def spec(result: Incidence) -> Spec:
         "field": "day",
         "type": "quantitative",
         "scale": {"domain": [0, result.last_day], "nice": False},
-        "axis": {"values": list(result.ticks), "title": "Day after the graft", "grid": False},
+        "axis": {"values": list(result.ticks), "title": f"Day after {result.origin}", "grid": False},
     }
     legend = None if len(domain) == 1 else {"symbolStrokeWidth": 2.5, "symbolType": "stroke", "symbolOpacity": 1}
     shared = {"field": "group", "type": "nominal"}
