@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
 
 import pytest
 from django.db import DatabaseError, transaction
@@ -20,7 +21,8 @@ from tests.dosing.dose_world import count, fresh, graft, ready, weigh, with_tabl
 from tests.dosing.questions import SPEC, WHOLE, asked, at
 from tests.world import World
 from trials import actions as trials
-from trials.domain.definition import DosingSpec, Rounding
+from trials.domain.definition import DosingSpec, Protocol, Rounding
+from trials.formats import read_definition
 
 STEP = Rounding(concentration=Decimal(5), volume_step=Decimal("0.1"), vial=Decimal(25))
 
@@ -284,3 +286,25 @@ def test_an_enrolled_participant_whose_mark_was_lost_is_found(world: World) -> N
     participant = ready(world)
     DoseNeed.objects.all().delete()
     assert selectors.needing_work(timezone.localdate()) == [participant.pk]
+
+
+def shipped(trial: str) -> Protocol:
+    file = Path(__file__).resolve().parents[2] / "trials" / "definitions" / trial / "v1.yaml"
+    return read_definition(file.read_text(), file=str(file))
+
+
+@pytest.mark.parametrize("trial", ["parachute", "nct07648992", "relax"])
+def test_the_shipped_definitions_name_known_methods_with_known_parameters(trial: str) -> None:
+    assert shipped(trial).dosing is not None  # read_definition refuses any other
+
+
+def test_the_arms_of_nct07648992_are_a_fixed_dose_and_no_proposal() -> None:
+    dosing = shipped("nct07648992").dosing
+    assert dosing is not None
+    fixed, guided = spec_for(dosing, "fixed"), spec_for(dosing, "individualised")
+    assert fixed is not None and guided is not None
+    weight = {"value": Decimal("61.3"), "observed_at": date(2025, 3, 18)}
+    answer = compute(asked(spec=fixed, weight=weight, table=None, birth=None))
+    assert [(one.day, one.mg) for one in answer.days] == [(day, Decimal("153.25")) for day in (-5, -4, -3, -2)]
+    assert answer.total_mg == 613
+    assert [one.code for one in compute(asked(spec=guided)).refusals] == [Stop.NO_ALGORITHM]
