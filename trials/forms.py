@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from accounts.roles import ROLES
+from audit.context import Source
 from trials import selectors
 from trials.domain.lifecycle import ParticipantState
 from trials.domain.partial_dates import DateEntryError, enter_date
@@ -262,3 +263,22 @@ class ParticipantFilterForm(forms.Form):
         elif chosen.get("due") == "week":
             rows = rows.filter(next_earliest__lte=today + timedelta(days=7), next_latest__gte=today)
         return rows
+
+
+class TrailFilterForm(forms.Form):
+    """What the audit trail is narrowed to; ``since`` is how a monitor asks what changed since the last visit."""
+
+    participant = forms.CharField(label=_("Participant"), required=False, max_length=20)
+    who = forms.CharField(label=_("Who"), required=False, max_length=60)
+    since = forms.DateField(
+        label=_("Since"),
+        required=False,
+        input_formats=["%Y-%m-%d", "%d-%b-%Y", "%d.%m.%Y"],
+        widget=forms.TextInput(attrs={"placeholder": "2026-11-05"}),
+        error_messages={"invalid": _("Write the date as 2026-11-05, 05-Nov-2026 or 05.11.2026.")},
+    )
+    source = forms.ChoiceField(label=_("From"), required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["source"].choices = [("", _("everywhere")), *((one.value, one.value) for one in Source)]  # type: ignore[attr-defined]

@@ -13,6 +13,7 @@ from django.db.models.functions import Coalesce, NullIf
 from django.utils import timezone
 
 from accounts.roles import Permission
+from audit.models import TrailRow
 from trials.domain import language, schedule
 from trials.domain.consent import SignedConsent
 from trials.domain.definition import CheckBy, Group, GroupKind, Protocol, RemovalRule
@@ -416,3 +417,83 @@ def capacity(trial: Trial, protocol: Protocol | None = None) -> Capacity:
         held_because=counter.held_because,
         closed_on=counter.closed_on,
     )
+
+
+# --- The trail ----------------------------------------------------------------------------------------------------
+
+#: What tells a reader of the trail who was drawn into which group.
+_ALLOCATING_TABLES = ("trials_allocation", "trials_allocationlist")
+
+
+@dataclass(frozen=True)
+class TrailLine:
+    """One change as the viewer shows it: who, when, why, and each field's old and new value."""
+
+    row: TrailRow
+    participant: Participant | None
+    what: str
+    fields: tuple[tuple[str, str, str], ...]
+
+
+def trail(
+    membership: Membership,
+    *,
+    participant: str = "",
+    who: str = "",
+    since: date | None = None,
+    source: str = "",
+) -> QuerySet[TrailRow]:
+    """What changed in the trial, newest first, as far as the membership sees participants; never by other sites.
+
+    Roles that may not know the groups see no allocation, nor a change of a participant's group.
+    """
+    rows = TrailRow.objects.filter(chain=f"trial:{membership.trial_id}")
+    if membership.site_id is not None or participant:
+        people = Participant.objects.visible_to(membership)
+        if participant:
+            people = people.filter(Q(number__iexact=participant) | Q(screening_number__iexact=participant))
+            rows = rows.filter(participant_id__in=people.values("pk"))
+        else:
+            rows = rows.filter(Q(participant_id__isnull=True) | Q(participant_id__in=people.values("pk")))
+    if not may_see_group(membership, membership.trial.protocol):
+        rows = rows.exclude(table_name__in=_ALLOCATING_TABLES)
+    if who:
+        rows = rows.filter(user_name__icontains=who)
+    if since is not None:
+        rows = rows.filter(at__date__gte=since)
+    if source:
+        rows = rows.filter(source=source)
+    return rows.order_by("-seq")
+
+
+def trail_lines(membership: Membership, rows: Iterable[TrailRow]) -> list[TrailLine]:
+    """The rows of one page with their participants and their fields in words."""
+    rows = list(rows)
+    people = Participant.objects.in_bulk({row.participant_id for row in rows if row.participant_id})
+    hidden = set() if may_see_group(membership, membership.trial.protocol) else {"group"}
+    lines = []
+    for row in rows:
+        old, new = _fields(row.old), _fields(row.new)
+        changed = tuple(
+            (name, _shown(old.get(name)), _shown(new.get(name)))
+            for name in dict.fromkeys([*old, *new])
+            if name not in hidden and (row.operation == "UPDATE" or _shown(new.get(name, old.get(name))))
+        )
+        what = row.table_name.partition("_")[2] if not row.table_name.startswith("adverse") else "adverse event"
+        lines.append(TrailLine(row, people.get(row.participant_id or 0), what, changed))
+    return lines
+
+
+def _fields(values: dict[str, Any] | None) -> dict[str, Any]:
+    """The fields of a trail row; those of a form's answers stand beside the row's own."""
+    fields = dict(values or {})
+    answers = fields.pop("answers", None) or {}
+    return fields | {f"answers.{name}": answer for name, answer in answers.items()}
+
+
+def _shown(value: object) -> str:
+    """A value on one line; an answer by its value, anything long by its beginning."""
+    if isinstance(value, dict) and "value" in value:
+        value = value["value"] or value.get("missing_reason", "")
+    text = "" if value is None else str(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"

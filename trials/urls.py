@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from django.urls import URLPattern, path
 
 from trials import api
-from trials.views import deviations, home, participants, trial
+from trials.views import audit, deviations, home, participants, trial
 
 
 def page(route: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:
@@ -41,6 +41,7 @@ urlpatterns = [
     page("protocol/<int:version>/", trial.protocol, "protocol_version"),
     page("protocol/approve-site/", trial.approve_site, "approve_site"),
     page("sites/<int:site>/switch/", trial.switch_site, "switch_site"),
+    page("audit/", audit.trail, "trail"),
     page("members/", trial.members, "members"),
     page("members/grant/", trial.grant, "grant_membership"),
     page("members/<int:member>/end/", trial.end, "end_membership"),
