@@ -36,7 +36,7 @@ class Migration(migrations.Migration):
                 ('inputs', models.JSONField(help_text='each covariate with value, unit, moment and source')),
                 ('input_sha256', models.CharField(max_length=64)),
                 ('total_mg_per_kg', models.DecimalField(decimal_places=4, max_digits=8, null=True)),
-                ('planned_mg', models.DecimalField(decimal_places=6, help_text='weight times mg/kg, before rounding: what is compared with', max_digits=12, null=True)),
+                ('planned_mg', models.DecimalField(decimal_places=6, help_text='weight times mg/kg, before rounding', max_digits=12, null=True)),
                 ('total_mg', models.DecimalField(decimal_places=4, help_text='rounded plan, sum of the days', max_digits=10, null=True)),
                 ('graft_source', models.CharField(blank=True, help_text='stem-cell source that the plan rests on', max_length=40)),
                 ('n_days', models.PositiveSmallIntegerField(null=True)),
