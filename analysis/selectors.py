@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
@@ -701,6 +701,15 @@ def worklist(membership: Membership) -> Worklist:
 
 
 # --- What is to be decided again ----------------------------------------------------------------------------------
+
+
+def noted(participants: Collection[int]) -> list[int]:
+    """Those of ``participants`` whose data changed since their endpoints were decided."""
+    return list(
+        AdjudicationNeed.objects.filter(participant__in=participants)
+        .order_by("participant_id")
+        .values_list("participant_id", flat=True)
+    )
 
 
 def needing_adjudication(*, now: datetime, limit: int = 5000) -> list[int]:

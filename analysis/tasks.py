@@ -26,6 +26,14 @@ def adjudicate_participants(participants: list[int]) -> None:
 
 
 @shared_task
+def adjudicate_noted(participants: list[int]) -> None:
+    """Decide those whose note still stands: a hundred forms saved together ask a hundred times, and are answered once."""
+    standing = selectors.noted(participants)
+    if standing:
+        adjudicate_participants(standing)
+
+
+@shared_task
 def sweep() -> None:
     """Decide what was missed or has become due by the days that passed; then look at every gate that waits.
 
@@ -45,7 +53,7 @@ def ask_for_adjudication(*, participant_ids: tuple[int, ...]) -> None:
 def _send(participants: list[int]) -> None:
     for at in range(0, len(participants), actions.BATCH):
         try:
-            adjudicate_participants.delay(participants[at : at + actions.BATCH])
+            adjudicate_noted.delay(participants[at : at + actions.BATCH])
         except OperationalError:
             log.warning("queue unreachable; the sweep will adjudicate", participants=len(participants))
             return

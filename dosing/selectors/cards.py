@@ -15,7 +15,15 @@ from dosing.domain.heat_map import HeatMap, heat_map
 from dosing.domain.nomogram import Cell, Table
 from dosing.domain.table_rules import RULES, Difference, Finding, differences, validate
 from dosing.models import Administration, CourseEnd, DoseNeed, DoseRelease, DoseVerification, DoseWorksheet, DosingTable
-from dosing.selectors.questions import active_table, bounds_for, content_of, dosing_of, expects_dose, is_intact
+from dosing.selectors.questions import (
+    active_table,
+    bounds_for,
+    content_of,
+    dosing_of,
+    entered_by,
+    expects_dose,
+    is_intact,
+)
 from dosing.selectors.records import (
     administrations_of,
     agreed_verification,
@@ -104,7 +112,12 @@ def dose_card(participant: Participant, membership: Membership, today: date, *, 
         and may(membership, Permission.CONFIRM_DOSE, participant)
         and (worksheet.proposed_by is None or worksheet.proposed_by.user_id != membership.user_id)
     )
-    may_verify = is_second and agreed is None
+    may_verify = (
+        is_second
+        and agreed is None
+        and worksheet is not None
+        and membership.user_id not in entered_by(participant, worksheet)
+    )
     verdict = judged(participant, today)
     shown = plan or worksheet
     lines = _lines(shown, given, today) if shown is not None and not shown.is_refused else _given_only(given)

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from django.db.models import QuerySet
 
+from audit.models import TrailRow
 from casebook import selectors as casebook
 from dosing.domain import nomogram
 from dosing.domain.nomogram import Table
@@ -291,6 +292,32 @@ def _conditions(participant: Participant, protocol: Protocol, table: Table | Non
         value = None if last.value is None else str(last.value)
         found[address] = Reading(address, item.label, value, observed_at=last.observed_on, source=last.source)
     return found
+
+
+def entered_by(participant: Participant, worksheet: DoseWorksheet) -> set[int]:
+    """The users who wrote the values that the worksheet rests on, as the audit trail tells: the first entry is theirs."""
+    spec, protocol = dosing_of(participant), participant.protocol
+    used = {one["id"]: one for one in worksheet.inputs["covariates"]}
+    rows: list[tuple[str, int]] = []
+    for covariate in spec.covariates if spec is not None else ():
+        seen = str(used.get(covariate.id, {}).get("observed_at") or "")[:10]
+        form, _, name = covariate.item.partition(".")
+        if any(f"{analyte.form}.{analyte.id}" == covariate.item for analyte in protocol.analytes):
+            points = casebook.lab_series(participant.trial, covariate.item, participants=[participant.pk])
+            rows += [("casebook_labresult", one.result_id) for one in points if one.sampled_on.isoformat() == seen]
+        else:
+            entries = casebook.entries_of_trial(participant.trial, form=form, participants=[participant.pk])
+            rows += [
+                ("casebook_formentry", one.entry_id)
+                for one in entries
+                if name in one.answers and (one.observed_on.isoformat() if one.observed_on else "") == seen
+            ]
+    wrote: set[int] = set()
+    for table in {table for table, _ in rows}:
+        ids = [str(pk) for one, pk in rows if one == table]
+        trail = TrailRow.objects.filter(table_name=table, row_id__in=ids, user_id__isnull=False)
+        wrote |= {user for user in trail.values_list("user_id", flat=True) if user is not None}
+    return wrote
 
 
 def _stored(reading: Reading) -> dict[str, object]:

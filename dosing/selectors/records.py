@@ -357,6 +357,11 @@ def open_work(membership: Membership, today: date) -> OpenWork:
     return OpenWork(tuple(to_verify), tuple(to_release), tuple(due), tuple(refused))
 
 
+def is_marked(participant: int, today: date) -> bool:
+    """Whether something is asked for of the participant's dose that is due by today."""
+    return DoseNeed.objects.filter(participant=participant, due_on__lte=today).exists()
+
+
 def needing_work(today: date, *, limit: int = 200) -> list[int]:
     """Participants whose inputs are newer than what was computed, or whose course is over by today, oldest first;
     and the enrolled ones for whom nothing was computed yet."""
