@@ -27,6 +27,7 @@ def numbers(world: World, name: str, **wanted: object) -> set[str]:
     return {str(line.participant) for line in lines if line.participant}
 
 
+@pytest.mark.requirement("AT5b")
 def test_the_monitor_sees_every_site(changed: World) -> None:
     assert numbers(changed, "dora") == {"P001", "P002"}
 
@@ -36,6 +37,7 @@ def test_an_investigator_sees_their_own(changed: World) -> None:
     assert numbers(changed, "ben") == {"P002"}
 
 
+@pytest.mark.requirement("AT5b")
 @pytest.mark.parametrize(
     "wanted, found",
     [
