@@ -27,11 +27,11 @@ DEMO_ACCOUNTS = (
     DemoAccount("coordinator-b", "coordinator", "B", "the same at a second site, which sees nothing of site A"),
     DemoAccount("investigator", "investigator", "A", "judge eligibility, confirm doses, decide a stage gate"),
     DemoAccount("pharmacist", "pharmacist", "A", "dosing tables, dose worksheets and administrations"),
-    DemoAccount("monitor", "monitor", "", "source data verification and data queries"),
-    DemoAccount("data-manager", "data_manager", "", "queries, locks and exports"),
+    DemoAccount("monitor", "monitor", "", "what changed since the last visit, results and exports"),
+    DemoAccount("data-manager", "data_manager", "", "the audit trail and exports"),
     DemoAccount("statistician", "statistician", "", "endpoints, stage gates, figures and exports"),
     DemoAccount("trial-manager", "trial_manager", "", "protocol versions, members and sites"),
-    DemoAccount("endpoint-reader", "endpoint_reader", "", "blinded endpoint decisions"),
+    DemoAccount("endpoint-reader", "endpoint_reader", "", "casebooks without groups and results"),
     DemoAccount("inspector", "inspector", "", "everything, read-only, with the audit trail"),
 )
 
