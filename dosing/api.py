@@ -14,6 +14,7 @@ from django.http import Http404
 from django.urls import path
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics, serializers, status
+from rest_framework.pagination import LimitOffsetPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -30,9 +31,9 @@ class WorksheetSerializer(serializers.ModelSerializer[DoseWorksheet]):
     participant = serializers.CharField(read_only=True)
     participant_id = serializers.IntegerField(read_only=True)
     table = serializers.CharField(read_only=True, allow_null=True)
-    table_sha256 = serializers.CharField(source="table.sha256", default=None, read_only=True)
+    table_sha256 = serializers.CharField(source="table.sha256", default=None, read_only=True, allow_null=True)
     protocol_version = serializers.CharField(source="protocol_version.version", read_only=True)
-    released_at = serializers.DateTimeField(source="release.released_at", default=None, read_only=True)
+    released_at = serializers.DateTimeField(source="release.released_at", default=None, read_only=True, allow_null=True)
 
     class Meta:
         model = DoseWorksheet
@@ -126,6 +127,7 @@ _ONE_PARTICIPANT = OpenApiParameter("participant", int, description="Key of one 
 
 
 class Worksheets(generics.ListAPIView[DoseWorksheet], TrialView):
+    pagination_class = LimitOffsetPagination
     queryset = DoseWorksheet.objects.none()
     serializer_class = WorksheetSerializer
     filter_backends: list[Any] = []
@@ -143,6 +145,7 @@ class Worksheets(generics.ListAPIView[DoseWorksheet], TrialView):
 
 
 class Administrations(generics.ListAPIView[Administration], TrialView):
+    pagination_class = LimitOffsetPagination
     queryset = Administration.objects.none()
     serializer_class = AdministrationSerializer
     filter_backends: list[Any] = []
@@ -179,6 +182,7 @@ class NewAdministration(TrialView):
 
 
 class Tables(generics.ListAPIView[DosingTable], TrialView):
+    pagination_class = LimitOffsetPagination
     queryset = DosingTable.objects.none()
     serializer_class = TableSerializer
     filter_backends: list[Any] = []

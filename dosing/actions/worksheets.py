@@ -273,6 +273,8 @@ def verify_worksheet(*, worksheet: DoseWorksheet, typed: Mapping[str, str], by: 
     Both outcomes are kept: an entry that differs as one that does, with a sentence for each difference.
     """
     check_can_verify(by, worksheet)
+    if by.user_id in selectors.entered_by(worksheet.participant, worksheet):
+        raise PermissionDenied("You entered a value that this dose rests on; another person has to verify it.")
     read = _read_typed(worksheet, typed)
     with transaction.atomic():
         locked(worksheet.participant)

@@ -20,7 +20,7 @@ from dosing.domain.refusals import Refusal, Stop
 from dosing.domain.states import TableStatus
 from dosing.domain.table_rules import Bounds
 from dosing.domain.worksheet import METHOD_VERSIONS, Question, Reading, spec_for
-from dosing.models import Administration, DosingTable
+from dosing.models import Administration, DoseWorksheet, DosingTable
 from dosing.permissions import synthetic_allowed
 from trials.domain.conditions import Observed, Value
 from trials.domain.definition import Capture, Covariate, DosingSpec, Item, Protocol
@@ -295,7 +295,7 @@ def _conditions(participant: Participant, protocol: Protocol, table: Table | Non
 
 
 def entered_by(participant: Participant, worksheet: DoseWorksheet) -> set[int]:
-    """The users who wrote the values that the worksheet rests on, as the audit trail tells: the first entry is theirs."""
+    """The users who wrote the values that the worksheet rests on, by the audit trail: the first entry is theirs."""
     spec, protocol = dosing_of(participant), participant.protocol
     used = {one["id"]: one for one in worksheet.inputs["covariates"]}
     rows: list[tuple[str, int]] = []

@@ -14,7 +14,7 @@ from accounts.roles import ROLES, Permission
 from dosing import actions, selectors
 from dosing.models import DoseWorksheet, DosingTable
 from dosing.permissions import check_can_see_doses, check_can_see_tables
-from tests.dosing.dose_world import CELLS, DESCRIPTION, ready, with_table
+from tests.dosing.dose_world import CELLS, DESCRIPTION, ready, weigh, with_table
 from tests.dosing.questions import at
 from tests.world import World
 from trials.models import Membership
@@ -224,3 +224,17 @@ def test_participants_of_another_site_have_no_doses_here(world: World) -> None:
     with pytest.raises(DoseWorksheet.DoesNotExist):
         scene.visible(world.carol)
     assert list(selectors.worksheets(world.carol)) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_entered_a_value_of_the_dose_does_not_verify_it(world: World) -> None:
+    with_table(world)
+    participant = ready(world, kg=None)
+    weigh(world, participant, "23.4", by=world.alice)
+    worksheet = actions.compute_worksheet(participant=participant)
+    with pytest.raises(PermissionDenied, match="You entered a value that this dose rests on"):
+        actions.verify_worksheet(worksheet=worksheet, typed=RIGHT, by=world.alice)
+    assert selectors.entered_by(participant, worksheet) == {world.user("alice").pk, world.user("bob").pk}
+    assert not selectors.dose_card(participant, world.alice, date(2025, 3, 14)).may_verify
+    assert selectors.dose_card(participant, world.peter, date(2025, 3, 14)).may_verify
+    assert actions.verify_worksheet(worksheet=worksheet, typed=RIGHT, by=world.peter).agrees
