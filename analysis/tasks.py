@@ -27,7 +27,7 @@ def adjudicate_participants(participants: list[int]) -> None:
 
 @shared_task
 def adjudicate_noted(participants: list[int]) -> None:
-    """Decide those whose note still stands: a hundred forms saved together ask a hundred times, and are answered once."""
+    """Decide those whose note still stands: a hundred forms saved together ask often, and are answered once."""
     standing = selectors.noted(participants)
     if standing:
         adjudicate_participants(standing)
