@@ -35,7 +35,7 @@ demo-reset: setup ## throw the demo's data away; the next `make demo` starts ove
 	@.venv/bin/python -m config.demo --reset
 
 test: setup-dev browser ## run the whole suite (ARGS="-k gate" for a part of it)
-	@.venv/bin/pytest $(ARGS)
+	@.venv/bin/pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 browser:
 	@.venv/bin/python -m config.embedded.browser

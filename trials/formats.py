@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 from accounts.roles import ROLES
@@ -25,8 +26,12 @@ KNOWN_METHODS: dict[str, dict[str, MethodSpec]] = {
 CHECK_EXAMPLES: dict[str, ExampleCheck] = {}
 
 
+@lru_cache(maxsize=16)
 def read_definition(text: str, *, file: str) -> Protocol:
-    """The protocol of a definition's text; raises DefinitionErrors with everything that is wrong in it."""
+    """The protocol of a definition's text; raises DefinitionErrors with everything that is wrong in it.
+
+    The same text gives the same frozen protocol: it is read once, however often it is checked and published.
+    """
     return language.parse(text, file=file, known_methods=KNOWN_METHODS, check_examples=CHECK_EXAMPLES)
 
 
