@@ -15,6 +15,7 @@ from django.urls import path
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics, serializers, status
+from rest_framework.pagination import LimitOffsetPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -155,6 +156,7 @@ def report_of(sent: dict[str, Any]) -> Report:
 
 
 class AdverseEvents(generics.ListAPIView[AdverseEvent], TrialView):
+    pagination_class = LimitOffsetPagination
     queryset = AdverseEvent.objects.none()
     serializer_class = AdverseEventSerializer
     filter_backends = [DjangoFilterBackend]

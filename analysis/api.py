@@ -9,6 +9,7 @@ from django.http import Http404
 from django.urls import path
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics, serializers
+from rest_framework.pagination import LimitOffsetPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -55,8 +56,10 @@ class GateSerializer(serializers.ModelSerializer[Gate]):
 
     snapshot = serializers.SerializerMethodField()
     changed_since = serializers.SerializerMethodField()
-    decided_by = serializers.CharField(source="decided_by.user", default=None, read_only=True)
-    safety_reviewed_by = serializers.CharField(source="safety_reviewed_by.user", default=None, read_only=True)
+    decided_by = serializers.CharField(source="decided_by.user", default=None, read_only=True, allow_null=True)
+    safety_reviewed_by = serializers.CharField(
+        source="safety_reviewed_by.user", default=None, read_only=True, allow_null=True
+    )
 
     class Meta:
         model = Gate
@@ -127,6 +130,7 @@ class ResultsView(TrialView):
 
 
 class Endpoints(generics.ListAPIView[Adjudication], ResultsView):
+    pagination_class = LimitOffsetPagination
     queryset = Adjudication.objects.none()
     serializer_class = AdjudicationSerializer
     filter_backends: list[Any] = []

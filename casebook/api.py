@@ -16,6 +16,7 @@ from django.http import Http404
 from django.urls import path
 from drf_spectacular.utils import extend_schema, inline_serializer
 from rest_framework import generics, parsers, serializers, status
+from rest_framework.pagination import LimitOffsetPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -57,7 +58,7 @@ class ResultSerializer(serializers.ModelSerializer[LabResult]):
 
 class DrawSerializer(serializers.ModelSerializer[LabDraw]):
     results = ResultSerializer(many=True, read_only=True)
-    visit: Any = serializers.SlugRelatedField(slug_field="code", read_only=True)
+    visit: Any = serializers.SlugRelatedField(slug_field="code", read_only=True, allow_null=True)
 
     class Meta:
         model = LabDraw
@@ -71,7 +72,7 @@ class EventSerializer(serializers.ModelSerializer[ClinicalEvent]):
 
 
 class EntrySerializer(serializers.ModelSerializer[FormEntry]):
-    visit: Any = serializers.SlugRelatedField(slug_field="code", read_only=True)
+    visit: Any = serializers.SlugRelatedField(slug_field="code", read_only=True, allow_null=True)
 
     class Meta:
         model = FormEntry
@@ -168,6 +169,7 @@ class CasebookView(TrialView):
 
 
 class Draws(generics.ListAPIView[LabDraw], CasebookView):
+    pagination_class = LimitOffsetPagination
     to_write = Permission.RECORD_OBSERVATION
     queryset = LabDraw.objects.none()
     serializer_class = DrawSerializer

@@ -14,6 +14,7 @@ from django.urls import path
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import generics, renderers, serializers, status
+from rest_framework.pagination import LimitOffsetPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
@@ -72,6 +73,7 @@ class RequestSerializer(serializers.Serializer[Any]):
 
 
 class Exports(generics.ListAPIView[ExportJob], TrialView):
+    pagination_class = LimitOffsetPagination
     to_write = Permission.EXPORT_DATA
     queryset = ExportJob.objects.none()
     serializer_class = ExportSerializer
@@ -122,6 +124,11 @@ class ZipRenderer(renderers.BaseRenderer):
 class TakeExport(OneExport):
     # JSON stands first: it is what a refusal is written in.
     renderer_classes = [renderers.JSONRenderer, ZipRenderer]
+
+    def handle_exception(self, exc: Exception) -> Response:
+        # Also where a ZIP was asked for by name.
+        self.request.accepted_renderer, self.request.accepted_media_type = renderers.JSONRenderer(), "application/json"
+        return super().handle_exception(exc)
 
     @extend_schema(operation_id="exports_download", responses={(200, "application/zip"): OpenApiTypes.BINARY})
     def get(self, request: Request, trial: str, key: str) -> FileResponse:  # type: ignore[override]

@@ -14,6 +14,7 @@ from django.urls import path
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import generics, permissions, serializers, status
+from rest_framework.pagination import LimitOffsetPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -45,7 +46,7 @@ class ParticipantSerializer(serializers.ModelSerializer[Participant]):
 
     site = serializers.CharField(source="site.code", read_only=True)
     protocol_version = serializers.CharField(source="protocol_version.version", read_only=True)
-    enrolled_on = serializers.DateField(source="enrolment.enrolled_on", default=None, read_only=True)
+    enrolled_on = serializers.DateField(source="enrolment.enrolled_on", default=None, read_only=True, allow_null=True)
     anchor_date = serializers.DateField(read_only=True, allow_null=True)
     group = serializers.SerializerMethodField()
 
@@ -182,6 +183,8 @@ class TrialView(generics.GenericAPIView[Any]):
     request: Request
     #: What a member needs besides to write here; asked before anything that was sent is read.
     to_write: Permission | None = None
+    #: What is listed in pages says so; the others answer whole.
+    pagination_class: Any = None
 
     @property
     def membership(self) -> Membership:
@@ -226,13 +229,14 @@ class Sites(TrialView):
     queryset = Site.objects.none()
     serializer_class = SiteSerializer
 
-    @extend_schema(operation_id="sites_list")
+    @extend_schema(operation_id="sites_list", responses={200: SiteSerializer(many=True)})
     def get(self, request: Request, trial: str) -> Response:
         """The sites that the membership reaches."""
         return Response(self.get_serializer(selectors.sites_of(self.membership), many=True).data)
 
 
 class Participants(generics.ListAPIView[Participant], TrialView):
+    pagination_class = LimitOffsetPagination
     to_write = Permission.SCREEN_PARTICIPANT
     queryset = Participant.objects.none()
     serializer_class = ParticipantSerializer
@@ -357,6 +361,7 @@ class ParticipantAnchor(TrialView):
 
 
 class Deviations(generics.ListAPIView[Deviation], TrialView):
+    pagination_class = LimitOffsetPagination
     queryset = Deviation.objects.none()
     serializer_class = DeviationSerializer
     filter_backends: list[Any] = []
