@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from django.apps import apps
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connections
@@ -21,7 +24,7 @@ def audited_tables() -> set[str]:
 
 
 @register(Tags.database)
-def every_table_is_audited(databases: list[str] | None = None, **kwargs: object) -> list[CheckMessage]:
+def every_table_is_audited(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Name each table whose audit trigger is missing or does not fire always."""
     messages: list[CheckMessage] = []
     for alias in databases or []:

@@ -219,7 +219,9 @@ def _one_minus_km(facts: Facts, given: Mapping[str, Any]) -> str:
 
 
 def _gray(facts: Facts, given: Mapping[str, Any]) -> str:
-    times, causes, groups = [], [], []
+    times: list[float] = []
+    causes: list[int] = []
+    groups: list[str] = []
     for name in given["sets"]:
         t, c = _competing_times(facts.of(name), facts.last_day)
         times, causes, groups = times + t, causes + c, groups + [name] * len(t)
@@ -228,7 +230,8 @@ def _gray(facts: Facts, given: Mapping[str, Any]) -> str:
 
 def _median_day(facts: Facts, given: Mapping[str, Any]) -> str:
     times, causes = _competing_times(facts.of(given["set"]), facts.last_day)
-    return half_up(kaplan_meier(times, [int(cause == 1) for cause in causes]).quantile(0.5).estimate)
+    median = kaplan_meier(times, [int(cause == 1) for cause in causes]).quantile(0.5).estimate.item()
+    return "not reached" if np.isnan(median) else half_up(median)
 
 
 def _survival_times(cases: Sequence[Case], kinds: Sequence[str]) -> tuple[list[float], list[int]]:
@@ -252,7 +255,9 @@ def _survival(facts: Facts, given: Mapping[str, Any]) -> str:
 
 
 def _survival_p(facts: Facts, given: Mapping[str, Any]) -> str:
-    times, happened, groups = [], [], []
+    times: list[float] = []
+    happened: list[int] = []
+    groups: list[str] = []
     for name in given["sets"]:
         t, h = _survival_times(_where(facts.of(name), given), given["kinds"])
         times, happened, groups = times + t, happened + h, groups + [name] * len(t)

@@ -31,7 +31,7 @@ from dosing import actions as dosing
 from dosing import selectors as dosing_selectors
 from dosing.models import DoseWorksheet
 from exchange.actions.extracts import import_extract
-from exchange.domain.extract import translate
+from exchange.domain.extract import Extract, translate
 from trials import actions as trials
 from trials.models import Membership, Participant, Site, Trial, Visit
 
@@ -200,7 +200,7 @@ def _reconstruction(trial: Trial, members: Mapping[str, Membership], tell: Tell)
     tell(f"{trial.code}: endpoints adjudicated, stage gates computed")
 
 
-def read_extract(folder: Path):  # type: ignore[no-untyped-def]
+def read_extract(folder: Path) -> Extract:
     """The extract in a folder: its tables and their mapping."""
     mapping = yaml.safe_load((folder / "mapping.yaml").read_text(encoding="utf-8"))
     tables = {}
@@ -413,6 +413,8 @@ def _infusions(participant: Participant, worksheet: DoseWorksheet, today: date, 
     """The infusions of the worksheet whose day has come, given as planned."""
     if worksheet.is_refused:
         return
+    dosing_rule = participant.protocol.dosing
+    product = dosing_rule.product if dosing_rule else ""
     for number, day in enumerate(worksheet.result["days"], start=1):
         on = date.fromisoformat(day["on"])
         started = datetime.combine(on, time(10, 0), zone)
@@ -425,7 +427,7 @@ def _infusions(participant: Participant, worksheet: DoseWorksheet, today: date, 
             started_at=started,
             stopped_at=stopped,
             dose_mg=Decimal(str(day["mg"])),
-            product=participant.protocol.dosing.product,
+            product=product,
             batch="PRACTICE-1",
             by=by,
         )
@@ -453,4 +455,6 @@ def _visits_done(participant: Participant, by: Membership) -> None:
     """Every visit whose window has closed took place as planned; what is due now is left to the user."""
     today = timezone.localdate()
     for visit in participant.visits.filter(status="planned", latest_date__lt=today).order_by("latest_date"):
-        trials.record_visit(visit=visit, done_on=visit.planned_date or visit.earliest_date, by=by)
+        done_on = visit.planned_date or visit.earliest_date
+        if done_on is not None:
+            trials.record_visit(visit=visit, done_on=done_on, by=by)

@@ -7,7 +7,7 @@ mapping does not list is a problem, an empty cell is a value that is not known.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -245,7 +245,7 @@ def _bool(text: str) -> bool:
         raise ValueError(text) from None
 
 
-_READ = {
+_READ: Mapping[str, Callable[[str], Any]] = {
     "str": str,
     "int": int,
     "Decimal": Decimal,
