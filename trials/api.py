@@ -204,7 +204,7 @@ class TrialView(generics.GenericAPIView[Any]):
             require(
                 self.membership,
                 self.to_write,
-                doing="do this",
+                doing=self.to_write.meaning[:1].lower() + self.to_write.meaning[1:].rstrip("."),
                 trial_id=self.membership.trial_id,
                 site_matters=False,
             )

@@ -68,7 +68,12 @@ def test_a_participant_is_registered_consents_and_is_seen_by_the_api(world: Worl
         ("bob", {"birth_date": "soon"}, 400, "is no date"),
         ("bob", {"site": "B"}, 400, "No such site"),
         ("bob", {"screened_on": "2023-01-01"}, 409, "No protocol version is approved"),
-        ("peter", {}, 403, "A pharmacist may not register a person for screening. Ask: coordinator, investigator."),
+        (
+            "peter",
+            {},
+            403,
+            "A pharmacist may not register a person for screening and give the participant code. Ask: coordinator, investigator.",
+        ),
     ],
 )
 def test_a_refused_registration_says_why(
