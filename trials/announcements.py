@@ -14,6 +14,9 @@ anchor_moved = Signal()
 #: A deviation was recorded, confirmed, refuted or found void. Arguments: ``participant``, ``deviation``.
 deviation_recorded = Signal()
 
+#: A visit took place, or took place on another day than recorded. Arguments: ``visit``.
+visit_recorded = Signal()
+
 #: A participant completed, left, was lost, died, or resumed follow-up. Arguments: ``participant``.
 follow_up_changed = Signal()
 

@@ -115,6 +115,20 @@ def save_entry(
     return entry
 
 
+def on_visit_recorded(*, visit: Visit, **_: object) -> None:
+    """Date what was entered before its visit was recorded, in the transaction that records the visit."""
+    moved = []
+    for entry in FormEntry.objects.filter(visit=visit).select_for_update():
+        answers = {name: FormAnswer.from_stored(one) for name, one in entry.answers.items()}
+        day = day_observed(visit.participant.protocol.form(entry.form), answers, visit.done_on)
+        if day != entry.observed_on:
+            entry.observed_on = day
+            entry.save(update_fields=["observed_on", "changed_at"])
+            moved.append(entry)
+    if moved:
+        observation_recorded.send(sender=FormEntry, participant_ids=(visit.participant_id,))
+
+
 @transaction.atomic
 def reopen_entry(*, entry: FormEntry, by: Membership, reason: str) -> FormEntry:
     """Take a complete form back to work in progress, for a correction that leaves it incomplete."""

@@ -132,6 +132,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='labresult',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('value__isnull', False), models.Q(('unit', ''), _negated=True), ('missing_reason', '')), models.Q(('value__isnull', True), models.Q(('missing_reason', ''), _negated=True)), models.Q(('value__isnull', True), ('qualifier', 'nd'), ('missing_reason', '')), _connector='OR'), name='casebook_labresult_value_or_reason'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('value__isnull', False), models.Q(('unit', ''), _negated=True), ('missing_reason', '')), models.Q(('value__isnull', True), models.Q(('missing_reason', ''), _negated=True)), models.Q(('missing_reason', ''), ('qualifier', 'nd'), ('value__isnull', True)), _connector='OR'), name='casebook_labresult_value_or_reason'),
         ),
     ]

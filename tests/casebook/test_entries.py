@@ -15,6 +15,7 @@ from casebook.announcements import observation_recorded
 from casebook.domain.entries import ENTRY, EntryEvent, EntryStatus, IllegalTransition, after
 from casebook.models import FormEntry
 from tests.world import World
+from trials import actions as trials
 from trials.permissions import NotPossible
 
 pytestmark = pytest.mark.django_db
@@ -222,3 +223,16 @@ def test_of_eight_who_save_at_once_one_wins_and_seven_are_told(world: World) -> 
     assert len(outcomes) == 8 and len(saved) == 1
     entry = FormEntry.objects.get()
     assert (entry.revision, entry.answers["WEIGHT"]["value"]) == (2, saved[0])
+
+
+def test_what_was_entered_before_its_visit_is_dated_by_it(world: World) -> None:
+    """A weight typed before anybody said when the visit took place has no date until somebody does."""
+    participant = world.enrolled()
+    visit = participant.visits.get(code="BL")
+    entry = actions.save_entry(
+        participant=participant, form="VS", visit=visit, answers={"WEIGHT": "21.5"}, by=world.bob
+    )
+    assert entry.observed_on is None
+    trials.record_visit(visit=visit, done_on=date(2025, 3, 14), by=world.bob)
+    entry.refresh_from_db()
+    assert entry.observed_on == date(2025, 3, 14)

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from audit import context
-from trials.announcements import anchor_moved
+from trials.announcements import anchor_moved, visit_recorded
 from trials.domain.schedule import PlannedVisit
 from trials.models import Anchor, Membership, Participant, Visit
 from trials.permissions import NotPossible, check_can_add_visit, check_can_record_visit, check_can_set_anchor
@@ -131,6 +131,7 @@ def record_visit(*, visit: Visit, done_on: date, by: Membership, reason: str = "
     with context.context(by=by, reason=reason):
         visit.status, visit.done_on, visit.missed_reason = Visit.Status.DONE, done_on, ""
         visit.save(update_fields=["status", "done_on", "missed_reason"])
+        visit_recorded.send(sender=Visit, visit=visit)
     return visit
 
 
