@@ -44,6 +44,7 @@ Who = May | str
 ROUTES: dict[str, tuple[Who, Who]] = {
     # trials: pages
     "trials:overview": (MEMBER, MEMBER),
+    "trials:trail": (May.VIEW_AUDIT, May.VIEW_AUDIT),
     "trials:go": (MEMBER, MEMBER),
     "trials:worklist": (MEMBER, MEMBER),
     "trials:participants": (May.VIEW_PARTICIPANT, May.VIEW_PARTICIPANT),
