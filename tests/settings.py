@@ -10,7 +10,7 @@ NO_DATABASE = "postgresql:///started-by-conftest"
 NO_BROKER = "redis+socket:///started-by-conftest"
 
 os.environ["CANOPY_TESTING"] = "1"
-# Compared rather than looked for: the processes of a parallel run inherit the placeholders of the one that started them.
+# Compared rather than looked for: the processes of a parallel run inherit the placeholders of their parent.
 OWN_DATABASE = os.environ.setdefault("DATABASE_URL", NO_DATABASE) == NO_DATABASE
 OWN_BROKER = os.environ.setdefault("BROKER_URL", NO_BROKER) == NO_BROKER
 os.environ.setdefault("SECRET_KEY", "only-for-tests")
