@@ -1,4 +1,4 @@
-"""Data in and out, as jobs that report what they do: an import with its dry run, an export with its checksum."""
+"""Data out, as jobs that report what they do: an export with its checksum, and who took it."""
 
 from __future__ import annotations
 
@@ -135,24 +135,3 @@ class Download(models.Model):
 
     def __str__(self) -> str:
         return f"{self.export} taken by {self.by}"
-
-
-class ImportJob(models.Model):
-    """One uploaded file: what a dry run found in it, and (once confirmed) what was written, in one transaction."""
-
-    key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    trial = models.ForeignKey(Trial, on_delete=models.PROTECT, related_name="imports")
-    requested_by = models.ForeignKey(Membership, on_delete=models.PROTECT, related_name="imports")
-    requested_at = models.DateTimeField(auto_now_add=True)
-    kind = models.CharField(max_length=20)
-    file_name = models.TextField()
-    sha256 = models.CharField(max_length=64)
-    content = models.BinaryField(help_text="the file as it was uploaded: what is confirmed is what was read")
-    state = models.CharField(max_length=10, choices=JobState.choices, default=JobState.WAITING)
-    report = models.JSONField(default=dict, help_text="counts of new, changed, same and rejected rows; rejections")
-    finished_at = models.DateTimeField(null=True)
-
-    objects = JobQuerySet.as_manager()
-
-    def __str__(self) -> str:
-        return f"{self.trial} import {self.file_name}"

@@ -57,23 +57,6 @@ class Migration(migrations.Migration):
                 ('export', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='downloads', to='exchange.exportjob')),
             ],
         ),
-        migrations.CreateModel(
-            name='ImportJob',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
-                ('requested_at', models.DateTimeField(auto_now_add=True)),
-                ('kind', models.CharField(max_length=20)),
-                ('file_name', models.TextField()),
-                ('sha256', models.CharField(max_length=64)),
-                ('content', models.BinaryField(help_text='the file as it was uploaded: what is confirmed is what was read')),
-                ('state', models.CharField(choices=[('waiting', 'waiting'), ('running', 'running'), ('done', 'done'), ('failed', 'failed')], default='waiting', max_length=10)),
-                ('report', models.JSONField(default=dict, help_text='counts of new, changed, same and rejected rows; rejections')),
-                ('finished_at', models.DateTimeField(null=True)),
-                ('requested_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='imports', to='trials.membership')),
-                ('trial', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='imports', to='trials.trial')),
-            ],
-        ),
         migrations.AddIndex(
             model_name='exportjob',
             index=models.Index(fields=['state', 'expires_at'], name='exchange_exportjob_due'),

@@ -1,4 +1,4 @@
-"""Imports and exports under audit."""
+"""Exports and their downloads under audit; what was taken is frozen."""
 
 from django.db import migrations
 
@@ -12,7 +12,6 @@ class Migration(migrations.Migration):
     ]
     operations = [
         AuditTable("exchange_exportjob", trial="column"),
-        AuditTable("exchange_importjob", trial="column"),
         AuditTable("exchange_download", trial="column"),
         FreezeTable("exchange_download"),
     ]
