@@ -148,7 +148,9 @@ def test_a_correction_needs_a_reason_and_keeps_the_old_value(world: World) -> No
         actions.correct_adverse_event(event=event, report=worse, revision=1, reason=" ", by=world.bob)
     corrected = actions.correct_adverse_event(event=event, report=worse, revision=1, reason="autopsy", by=world.bob)
     assert (corrected.grade, corrected.revision) == (5, 2)
-    change = FieldChange.objects.get(table_name="adverse_events_adverseevent", operation="UPDATE", field="grade")
+    change = FieldChange.objects.get(
+        table_name="adverse_events_adverseevent", row_id=str(event.pk), operation="UPDATE", field="grade"
+    )
     assert (change.old_value, change.new_value, change.reason) == (4, 5, "autopsy")
 
 

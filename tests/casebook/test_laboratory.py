@@ -99,7 +99,9 @@ def test_a_correction_needs_a_reason_and_keeps_what_was(world: World) -> None:
     actions.correct_result(**correct, text="25", reason="transcription error", revision=1)
     with pytest.raises(actions.Conflict, match="changed to 25 cells/µL meanwhile"):
         actions.correct_result(**correct, text="26", reason="again", revision=1)
-    changes = FieldChange.objects.filter(table_name="casebook_labresult", field="value_as_written", operation="UPDATE")
+    changes = FieldChange.objects.filter(
+        table_name="casebook_labresult", row_id=str(result.pk), field="value_as_written", operation="UPDATE"
+    )
     assert [(c.old_value, c.new_value, c.reason) for c in changes] == [("52", "25", "transcription error")]
     assert [(row.old, row.new) for row in selectors.result_history(result) if row.label == "Value"] == [
         ("52", "25"),

@@ -419,7 +419,7 @@ def test_the_trail_says_who_gave_and_why_it_was_corrected(world: World) -> None:
         reason="misread",
         by=world.bob,
     )
-    rows = TrailRow.objects.filter(table_name="dosing_administration").order_by("seq")
+    rows = TrailRow.objects.filter(table_name="dosing_administration", row_id=str(given.pk)).order_by("seq")
     assert [(row.operation, row.role, row.reason) for row in rows] == [
         ("INSERT", "coordinator", ""),
         ("UPDATE", "coordinator", "misread"),
