@@ -29,7 +29,7 @@ def main() -> int:
         server = Postgres(Path(folder), options=FOR_TESTS)
         server.start()
         try:
-            os.environ.update(DATABASE_URL=server.url(), BROKER_URL="redis+socket:///no-queue-here")
+            os.environ.update(DATABASE_URL=server.url(), BROKER_URL="memory://")
             return measure()
         finally:
             server.stop()

@@ -290,8 +290,6 @@ SPECTACULAR_SETTINGS = {
 BROKER_URL = env.str("BROKER_URL", "redis://127.0.0.1:6379/0")
 CELERY_BROKER_URL = BROKER_URL
 CELERY_TASK_ACKS_LATE = True
-# An unreachable queue is known at once; nobody waits for it, because the sweeps find what was not sent.
-CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_IGNORE_RESULT = True  # what a task decides is a row of our own, never a broker's result
