@@ -12,7 +12,7 @@ class AnalysisConfig(AppConfig):
         from analysis.domain.endpoint_methods import ENDPOINT_METHODS
         from casebook import announcements as casebook
         from trials import announcements as trials
-        from trials.formats import CHECK_EXAMPLES, KNOWN_METHODS
+        from trials.formats.definitions import CHECK_EXAMPLES, KNOWN_METHODS
 
         KNOWN_METHODS["endpoint"] = dict(ENDPOINT_METHODS)
         KNOWN_METHODS["design"] = dict(DESIGN_METHODS)

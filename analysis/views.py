@@ -18,10 +18,11 @@ from django.views.decorators.http import require_POST
 
 from accounts.roles import Permission
 from analysis import actions, formats, forms, selectors
-from analysis.domain.figures.frame import unit_words
 from analysis.domain.gates import GateState
 from analysis.models import Gate
 from analysis.permissions import check_can_view_results
+from trials.domain.figures import unit_words
+from trials.formats.figures import Figure, links_to
 from trials.models import Membership, Participant, Site
 from trials.permissions import NotPossible, require
 from trials.selectors import may_see_group, participant_for, sites_of
@@ -56,8 +57,8 @@ def dashboard(request: TrialRequest, trial: str) -> HttpResponse:
     results = found.results
     listing = reverse("analysis:adjudications", kwargs={"trial": trial})
     at_site = f"site={site.code}&" if site else ""
-    links = formats.links_to(found.participants, trial)
-    figures: dict[str, formats.Figure] = {}
+    links = links_to(found.participants, trial)
+    figures: dict[str, Figure] = {}
     if results and results.incidence:
         figures["incidence"] = formats.incidence_figure(
             results.incidence,

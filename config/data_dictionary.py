@@ -12,7 +12,7 @@ from exchange.datasets import DATASETS, Extent, Subject
 from exchange.domain.codebook import Column, Table, codelist_rows
 from trials.domain import language
 from trials.domain.definition import Protocol
-from trials.formats import read_definition_file
+from trials.formats.definitions import read_definition_file
 from trials.models import Participant, ProtocolVersion, Trial
 
 

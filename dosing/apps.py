@@ -10,7 +10,7 @@ class DosingConfig(AppConfig):
         from dosing import checks, tasks  # noqa: F401
         from trials import announcements as trials
         from trials.domain.language import MethodSpec
-        from trials.formats import KNOWN_METHODS
+        from trials.formats.definitions import KNOWN_METHODS
 
         free = frozenset({"intensity_check", "then", "dose_mg_per_kg", "total_mg_per_kg"})
         KNOWN_METHODS["dosing"] = {

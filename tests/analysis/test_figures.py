@@ -15,7 +15,8 @@ import pytest
 from analysis import formats
 from analysis.domain.consecutive_threshold import Status
 from analysis.domain.figures import consort, curves, incidence, stage_gate
-from analysis.domain.figures.frame import Cell, Spec
+from trials.domain.figures import Cell, Spec
+from trials.formats.figures import Figure, render
 
 AS_OF = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LABELS = {"individualised": "Individualised", "historical": "Historical"}
@@ -66,7 +67,7 @@ def named(spec: Spec, layer: str) -> list[dict[str, Any]]:
 LINKS = {1: "/t/larch/participants/1/", 2: "/t/larch/participants/2/"}
 
 
-def pictures() -> dict[str, formats.Figure]:
+def pictures() -> dict[str, Figure]:
     return {
         "incidence": formats.incidence_figure(parachute(), set_label="Full", competing="death", as_of=AS_OF),
         "curves": formats.curves_figure(cd4(), LINKS, as_of=AS_OF),
@@ -141,7 +142,7 @@ def test_groups_that_cannot_be_compared_yet_are_drawn_and_not_tested(began: list
         last_day=103,
     )
     assert found is not None and len(found.groups) == 2 and found.test is None
-    assert formats.render(incidence.spec(found), name="x", title="x", description="x").startswith("<svg")
+    assert render(incidence.spec(found), name="x", title="x", description="x").startswith("<svg")
 
 
 def test_the_curve_of_values_rings_the_two_that_count_and_prints_the_operator() -> None:
@@ -240,12 +241,12 @@ def test_a_picture_keeps_the_policy_of_the_page(name: str) -> None:
 
 def test_ids_of_two_pictures_never_meet() -> None:
     ids = [
-        re.findall(r'\bid="([^"]+)"', formats.render(stage_gate.spec(stages()), name=n, title="t", description="d"))
+        re.findall(r'\bid="([^"]+)"', render(stage_gate.spec(stages()), name=n, title="t", description="d"))
         for n in ("one", "two")
     ]
     assert ids[0] and not set(ids[0]) & set(ids[1])
     for name, found in zip(("one", "two"), ids, strict=True):
-        svg = formats.render(stage_gate.spec(stages()), name=name, title="t", description="d")
+        svg = render(stage_gate.spec(stages()), name=name, title="t", description="d")
         assert set(re.findall(r"url\(#([^)]+)\)", svg)) <= set(found)
 
 
@@ -281,7 +282,7 @@ def test_the_same_data_are_the_same_picture_byte_for_byte() -> None:
 
 
 def _draw_in_a_child(answer: Any) -> None:
-    answer.put(formats.render(stage_gate.spec(stages()), name="child", title="t", description="d")[:4])
+    answer.put(render(stage_gate.spec(stages()), name="child", title="t", description="d")[:4])
 
 
 def test_a_process_that_was_forked_before_any_picture_draws() -> None:

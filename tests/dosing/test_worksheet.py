@@ -22,7 +22,7 @@ from tests.dosing.questions import SPEC, WHOLE, asked, at
 from tests.world import World
 from trials import actions as trials
 from trials.domain.definition import DosingSpec, Protocol, Rounding
-from trials.formats import read_definition
+from trials.formats.definitions import read_definition
 
 STEP = Rounding(concentration=Decimal(5), volume_step=Decimal("0.1"), vial=Decimal(25))
 

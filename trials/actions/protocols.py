@@ -14,7 +14,7 @@ from trials.announcements import protocol_published
 from trials.domain import language
 from trials.domain.definition import Protocol
 from trials.domain.lifecycle import VersionEvent, VersionState, after
-from trials.formats import read_definition
+from trials.formats.definitions import read_definition
 from trials.models import EnrolmentCounter, Membership, ProtocolVersion, Site, SiteApproval, Trial
 from trials.permissions import NotPossible, check_can_manage_sites, check_can_publish
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass
 
-from analysis.domain.figures.frame import Cell, Table
+from trials.domain.figures import Cell, Table
 
 BOX_WIDTH, SIDE_WIDTH, GAP, LINE_HEIGHT, PADDING = 210, 268, 34, 17, 10
 #: Characters that fit a line of a box at 13 px.

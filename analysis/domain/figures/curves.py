@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.domain.consecutive_threshold import Status
-from analysis.domain.figures.frame import (
+from trials.domain.figures import (
     BLUE,
     GREY,
     LINK_HOST,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.domain.competing_risks import CumulativeIncidence, GrayTest, cumulative_incidence, gray_test
-from analysis.domain.figures.frame import COLOURS, DASHES, GREY, Spec, Table, framed, inline, p_value, percent
+from trials.domain.figures import COLOURS, DASHES, GREY, Spec, Table, framed, inline, p_value, percent
 
 EVENT, COMPETING, CENSORED = 1, 2, 0
 LABEL_WIDTH = 165

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from analysis.domain.figures.frame import BLUE, INK, ORANGE, PALE, Spec, Table, framed, inline
+from trials.domain.figures import BLUE, INK, ORANGE, PALE, Spec, Table, framed, inline
 
 WIDTH, BAR, STEP = 400, 28, 74
 OPEN = "not decided yet"

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from trials import actions, selectors
 from trials.domain.language import Change, DefinitionErrors
-from trials.formats import read_definition_file
+from trials.formats.definitions import read_definition_file
 from trials.models import Trial
 from trials.permissions import NotPossible
 
