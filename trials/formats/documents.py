@@ -27,7 +27,6 @@ def as_pdf(document: Document) -> bytes:
     content = json.dumps(asdict(document), ensure_ascii=False, sort_keys=True)
     made: bytes = typst.compile(
         _template(),
-        root=str(HERE),
         font_paths=_fonts(),
         format="pdf",
         pdf_standards="ua-1",
