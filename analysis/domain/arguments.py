@@ -42,6 +42,18 @@ def between(name: str, value: object, low: float, high: float) -> float:
     return float(value)
 
 
+def finite_number(name: str, value: object) -> float:
+    """``value`` as a finite float of either sign.
+
+    >>> finite_number("rho", "one")
+    Traceback (most recent call last):
+    ValueError: rho: 'one' is not a finite number
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(float(value)):
+        raise ValueError(f"{name}: {value!r} is not a finite number")
+    return float(value)
+
+
 def probability(name: str, value: object) -> float:
     """``value`` as a float strictly between 0 and 1."""
     return between(name, value, 0, 1)

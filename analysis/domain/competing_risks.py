@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy.special import ndtri
 from scipy.stats import chi2
 
-from analysis.domain import observations
+from analysis.domain import arguments, observations
 from analysis.domain.newton import maximise, standardise
 from analysis.domain.observations import SAME_TIME_BUT_FOR_ROUNDING, Codes, Label, Vector
 from analysis.domain.survival import (
@@ -252,8 +252,7 @@ def gray_test(
     groups, member = observations.labels(group, "group", clock.size)
     observations.at_least_two(groups)
     of = observations.cause_of_interest(of)
-    if not np.isfinite(rho):
-        raise ValueError(f"rho is {rho!r}; it must be a finite number")
+    rho = arguments.finite_number("rho", rho)
     if not (code == of).any():
         raise ValueError(f"cause holds no event of cause {of}; Gray's test needs at least one")
 

@@ -1,12 +1,13 @@
 """Matching of treated to untreated participants on a propensity score, and how balanced it leaves them."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from analysis.domain import observations
+from analysis.domain import arguments, observations
 from analysis.domain.newton import maximise, standardise
 from analysis.domain.observations import Vector
 
@@ -125,17 +126,16 @@ def nearest_match(
     value = observations.finite(score, "score")
     taken = _treated(treated, value.size)
     matrix = None if x is None else observations.covariates(x, value.size)
-    if isinstance(ratio, bool) or ratio != int(ratio) or ratio < 1:
-        raise ValueError(f"ratio is {ratio!r}; it must be a whole number from 1, the controls for each treated row")
+    ratio = arguments.whole_number("ratio", ratio, low=1)
     if caliper_unit not in ("sd", "score"):
         raise ValueError(f'caliper_unit is {caliper_unit!r}; it must be "sd" or "score"')
-    if caliper is not None and not (np.isfinite(caliper) and caliper > 0):
-        raise ValueError(f"caliper is {caliper!r}; it must be a positive number, or None for no caliper")
+    if caliper is not None:
+        caliper = arguments.between("caliper", caliper, 0, math.inf)
     reach = None
     if caliper is not None:
         reach = float(caliper) * (float(np.std(value, ddof=1)) if caliper_unit == "sd" else 1.0)
 
-    matched = _greedy(value, taken, _queue(value, taken, order), int(ratio), np.inf if reach is None else reach)
+    matched = _greedy(value, taken, _queue(value, taken, order), ratio, np.inf if reach is None else reach)
     pairs = tuple((row, tuple(controls)) for row, controls in sorted(matched.items()) if controls)
     if not pairs:
         raise ValueError(
@@ -145,14 +145,14 @@ def nearest_match(
         pairs=pairs,
         unmatched=tuple(row for row, controls in sorted(matched.items()) if not controls),
         balance=_balance(value, taken, matrix, pairs),
-        ratio=int(ratio),
+        ratio=ratio,
         caliper=caliper,
         caliper_unit=caliper_unit,
         caliper_on_score=reach,
         order=order,
-        method=f"nearest neighbour without replacement, 1:{int(ratio)}, {order} score first"
+        method=f"nearest neighbour without replacement, 1:{ratio}, {order} score first"
         if order != "data"
-        else f"nearest neighbour without replacement, 1:{int(ratio)}, in the order of the data",
+        else f"nearest neighbour without replacement, 1:{ratio}, in the order of the data",
     )
 
 

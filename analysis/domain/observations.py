@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from analysis.domain import arguments
+
 Vector = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 Label = str | int | float | bool
@@ -17,26 +19,37 @@ Label = str | int | float | bool
 SAME_TIME_IN_SURVIVAL = float(np.sqrt(np.finfo(np.float64).eps))
 # cmprsk compares times exactly; this is only wide enough for the rounding of 0.1 + 0.2 against 0.3.
 SAME_TIME_BUT_FOR_ROUNDING = 1e-12
+#: Beyond these a product of two values is no longer a number, or a whole number no longer exact.
+LARGEST_COVARIATE = 1e100
+LARGEST_CAUSE = 2**53
 
 
-def _numbers(values: npt.ArrayLike, name: str) -> Vector:
-    raw: npt.NDArray[Any] = np.asarray(values)
+def numbers(values: npt.ArrayLike, name: str) -> Vector:
+    """The values as floats, in any shape; what is missing becomes NaN, which the callers refuse by its row."""
+    raw = _array(values, name)
     if raw.dtype.kind in "biuf":
         return raw.astype(np.float64)
     if raw.dtype.kind != "O":
         raise ValueError(f"{name} must hold numbers, not {raw.dtype}")
-    numbers = np.empty(raw.shape, dtype=np.float64)
+    found = np.empty(raw.shape, dtype=np.float64)
     for row in np.ndindex(raw.shape):
         try:
-            numbers[row] = np.nan if raw[row] is None else float(raw[row])
+            found[row] = np.nan if raw[row] is None else float(raw[row])
         except (TypeError, ValueError):
             place = ", ".join(map(str, row))
             raise ValueError(f"{name}[{place}] is {raw[row]!r}; it must be a number") from None
-    return numbers
+    return found
+
+
+def _array(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise ValueError(f"{name} is ragged; all its rows must have the same length") from None
 
 
 def _column(values: npt.ArrayLike, name: str, n: int | None) -> Vector:
-    column = _numbers(values, name)
+    column = numbers(values, name)
     if column.ndim != 1:
         raise ValueError(f"{name} must have one dimension, (n,); it has the shape {column.shape}")
     if column.size == 0:
@@ -78,36 +91,36 @@ def causes(cause: npt.ArrayLike, n: int) -> Codes:
     """Causes of the first event: 0 = censored, 1..k."""
     column = _column(cause, "cause", n)
     _refuse((column < 0) | (column != np.floor(column)), column, "cause", "it must be 0 (censored) or a whole number")
+    _refuse(column > LARGEST_CAUSE, column, "cause", "it is too large for a cause; causes are 0, 1, 2, ...")
     return column.astype(np.int64)
 
 
 def cause_of_interest(of: int) -> int:
     """The cause that is asked for: a whole number from 1."""
-    if isinstance(of, bool) or of != int(of) or of < 1:
-        raise ValueError(f"of is {of!r}; it must be a cause, a whole number from 1")
-    return int(of)
+    return arguments.whole_number("of", of, low=1)
 
 
 def covariates(x: npt.ArrayLike, n: int, name: str = "x") -> Vector:
     """A finite matrix (n, p); one column may be given as (n,)."""
-    matrix = _numbers(x, name)
+    matrix = numbers(x, name)
     if matrix.ndim == 1:
         matrix = matrix[:, None]
     if matrix.ndim != 2 or matrix.shape[1] == 0:
         raise ValueError(f"{name} must be a matrix (n, p) with at least one column; it has the shape {matrix.shape}")
     if matrix.shape[0] != n:
         raise ValueError(f"{name} has {matrix.shape[0]} rows; {n} are expected, one for each row of the first argument")
-    wrong = ~np.isfinite(matrix)
+    wrong = ~(np.abs(matrix) <= LARGEST_COVARIATE)
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         shown = "missing (NaN)" if np.isnan(matrix[row, column]) else f"{matrix[row, column]}"
-        raise ValueError(f"{name}[{row}, {column}] is {shown}; it must be a finite number")
+        rule = f"it must be a finite number of at most {LARGEST_COVARIATE:g}"
+        raise ValueError(f"{name}[{row}, {column}] is {shown}; {rule}")
     return matrix
 
 
 def labels(values: npt.ArrayLike, name: str, n: int) -> tuple[tuple[Label, ...], Codes]:
     """The sorted distinct labels (text or numbers), and for each row the position of its label among them."""
-    raw: npt.NDArray[Any] = np.asarray(values)
+    raw = _array(values, name)
     if raw.ndim != 1:
         raise ValueError(f"{name} must have one dimension, (n,); it has the shape {raw.shape}")
     if raw.size != n:
@@ -123,6 +136,10 @@ def labels(values: npt.ArrayLike, name: str, n: int) -> tuple[tuple[Label, ...],
             row = int(np.argmax(text != text[0]))
             raise ValueError(f"{name}[{row}] is {raw[row]!r}; {name} mixes text and numbers")
         raw = raw.astype(str) if text.all() else np.array(raw.tolist())
+    if raw.dtype.kind not in "biufU":
+        raise ValueError(f"{name} must hold text or whole numbers, not {raw.dtype}")
+    if raw.dtype.kind == "f":
+        _refuse(~np.isfinite(raw), raw, name, "a label is text or a whole number")
     distinct, codes = np.unique(raw, return_inverse=True)
     return tuple(distinct.tolist()), codes.astype(np.int64)
 
@@ -135,9 +152,7 @@ def at_least_two(groups: Sequence[Label]) -> None:
 
 def confidence_level(level: float) -> float:
     """A level strictly between 0 and 1."""
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level!r}; it must lie between 0 and 1, such as 0.95")
-    return float(level)
+    return arguments.between("level", level, 0, 1)
 
 
 def merge_ties(time: Vector, tolerance: float) -> Vector:

@@ -5,6 +5,7 @@ differ by less than rounding are one time, as in R's survival: the results are t
 cox.zph.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from scipy.special import expit, logit, ndtri
 from scipy.stats import chi2, rankdata
 
-from analysis.domain import observations
+from analysis.domain import arguments, observations
 from analysis.domain.newton import maximise, standardise
 from analysis.domain.observations import SAME_TIME_IN_SURVIVAL, Codes, Label, Vector
 
@@ -126,7 +127,7 @@ class StepCurve:
 
         Raises ValueError for a share outside of [0, 1].
         """
-        shares = np.atleast_1d(np.asarray(q, dtype=np.float64))
+        shares = np.atleast_1d(observations.numbers(q, "q"))
         if not ((shares >= 0) & (shares <= 1)).all():
             raise ValueError(f"q is {q!r}; shares must lie between 0 and 1")
         estimate, lower, upper = (
@@ -173,8 +174,7 @@ class KaplanMeier(StepCurve):
 
 def area_to_horizon(time: Vector, height: Vector, height_at_zero: float, tau: float) -> tuple[Vector, float]:
     """The area under a step curve from each of its times to ``tau`` (nought after tau), and from zero to ``tau``."""
-    if not (np.isfinite(tau) and tau > 0):
-        raise ValueError(f"tau is {tau!r}; the horizon must be a positive number in the unit of the times")
+    tau = arguments.between("tau", tau, 0, math.inf)
     start = np.minimum(np.concatenate(([0.0], time)), tau)
     width = np.diff(start, append=tau)
     area = np.cumsum((width * np.concatenate(([height_at_zero], height)))[::-1])[::-1]
@@ -291,8 +291,7 @@ def log_rank(
     died = observations.indicator(event, "event", clock.size)
     groups, member = observations.labels(group, "group", clock.size)
     observations.at_least_two(groups)
-    if not np.isfinite(rho):
-        raise ValueError(f"rho is {rho!r}; it must be a finite number")
+    rho = arguments.finite_number("rho", rho)
     if not died.any():
         raise ValueError("event holds no event; a log-rank test needs at least one")
     clock = observations.merge_ties(clock, SAME_TIME_IN_SURVIVAL)

@@ -394,7 +394,7 @@ def test_fine_gray_depends_neither_on_the_order_of_rows_nor_on_the_origin_of_a_c
         (lambda: cumulative_incidence([1, 2], [1, 1.5]), r"cause\[1\] is 1.5"),
         (lambda: cumulative_incidence([1, 2], [1, np.nan]), r"cause\[1\] is missing"),
         (lambda: cumulative_incidence([-1, 2], [1, 1]), r"time\[0\] is -1"),
-        (lambda: cumulative_incidence([1, 2], [1, 1], of=0), "of is 0"),
+        (lambda: cumulative_incidence([1, 2], [1, 1], of=0), "of: 0"),
         (lambda: cumulative_incidence([1, 2], [1, 1], variance="aalen"), "variance is 'aalen'"),
         (lambda: cumulative_incidence([1, 2], [1, 1], conf="logit"), "conf is 'logit'"),
         (lambda: gray_test([1, 2], [1, 1], [1, 1]), "group holds one group only"),

@@ -133,8 +133,8 @@ def test_a_column_that_is_constant_among_the_treated_is_standardised_by_both_gro
         (lambda: nearest_match([0.1, np.nan], [1, 0]), r"score\[1\] is missing"),
         (lambda: nearest_match([0.1, 0.2], [1, 2]), r"treated\[1\] is 2"),
         (lambda: nearest_match([0.1, 0.2], [0, 0]), "treated holds one group only"),
-        (lambda: nearest_match([0.1, 0.2], [1, 0], ratio=0), "ratio is 0"),
-        (lambda: nearest_match([0.1, 0.2], [1, 0], caliper=-1), "caliper is -1"),
+        (lambda: nearest_match([0.1, 0.2], [1, 0], ratio=0), "ratio: 0"),
+        (lambda: nearest_match([0.1, 0.2], [1, 0], caliper=-1), "caliper: -1"),
         (lambda: nearest_match([0.1, 0.2], [1, 0], caliper=1, caliper_unit="SD"), "caliper_unit is 'SD'"),
         (lambda: nearest_match([0.1, 0.2], [1, 0], order="random"), "order is 'random'"),
         (

@@ -398,10 +398,10 @@ def test_what_is_not_a_time_or_an_event_is_refused_by_argument_and_row(time, eve
     "call, sentence",
     [
         (lambda: kaplan_meier([1], [1], conf="exact"), "conf is 'exact'"),
-        (lambda: kaplan_meier([1], [1], level=95), "level is 95"),
+        (lambda: kaplan_meier([1], [1], level=95), "level: 95"),
         (lambda: kaplan_meier([1], [1]).at(-1), r"t\[0\] is -1"),
         (lambda: kaplan_meier([1], [1]).quantile(50), "shares must lie between 0 and 1"),
-        (lambda: kaplan_meier([1], [1]).rmst(0), "tau is 0"),
+        (lambda: kaplan_meier([1], [1]).rmst(0), "tau: 0"),
         (lambda: log_rank([1, 2], [1, 1], ["A", "A"]), "group holds one group only"),
         (lambda: log_rank([1, 2], [1, 1], ["A", None]), r"group\[1\] is missing"),
         (lambda: log_rank([1, 2], [0, 0], ["A", "B"]), "event holds no event"),
