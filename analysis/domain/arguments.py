@@ -54,6 +54,13 @@ def finite_number(name: str, value: object) -> float:
     return float(value)
 
 
+def share(name: str, value: object) -> float:
+    """``value`` as a float from 0 to 1, both included."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
+        raise ValueError(f"{name}: {value!r} is not in [0, 1]")
+    return float(value)
+
+
 def probability(name: str, value: object) -> float:
     """``value`` as a float strictly between 0 and 1."""
     return between(name, value, 0, 1)

@@ -23,14 +23,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
 
-from analysis.domain.arguments import one_of, probability, whole_number
+from analysis.domain.arguments import one_of, probability, share, whole_number
 
 Floats = NDArray[np.float64]
 
@@ -118,8 +117,7 @@ def operating_characteristics(design: TwoStage, p: float) -> OperatingCharacteri
     >>> round(under_p0.expected_n, 2)
     29.47
     """
-    if isinstance(p, bool) or not isinstance(p, Real) or not 0 <= p <= 1:
-        raise ValueError(f"p: {p!r} is not in [0, 1]")
+    p = share("p", p)
     continuing = np.arange(design.r1 + 1, design.n1 + 1)
     reach = _binomial_pmf(continuing, design.n1, p)
     early_termination = _at_most(design.r1, design.n1, p)
