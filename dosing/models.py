@@ -180,6 +180,22 @@ class DoseRelease(models.Model):
         return f"{self.worksheet} released"
 
 
+class CardCopy(models.Model):
+    """One time that somebody took the dose card as a file. Frozen."""
+
+    worksheet = models.ForeignKey(DoseWorksheet, on_delete=models.PROTECT, related_name="copies")
+    participant = models.ForeignKey(Participant, on_delete=models.PROTECT, related_name="+")
+    sha256 = models.CharField(max_length=64, help_text="of the file that was given out")
+    by = models.ForeignKey(Membership, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=~Q(sha256=""), name="dosing_cardcopy_has_sha256")]
+
+    def __str__(self) -> str:
+        return f"{self.worksheet} taken by {self.by}"
+
+
 class Administration(models.Model):
     """One infusion as it was given."""
 

@@ -14,6 +14,7 @@ from dosing.actions.administrations import (
     resume_course,
     void_administration,
 )
+from dosing.actions.cards import take_card
 from dosing.actions.needs import need
 from dosing.actions.tables import TableDiffers, approve_table, enter_table, findings_for, verify_table
 from dosing.actions.worksheets import (
@@ -45,6 +46,7 @@ __all__ = [
     "record_administration",
     "release_worksheet",
     "resume_course",
+    "take_card",
     "verify_table",
     "verify_worksheet",
     "void_administration",

@@ -122,6 +122,17 @@ def as_stored(answer: Worksheet) -> dict[str, object]:
             {"code": one.code.value, "sentence": one.sentence, "way_out": one.way_out} for one in answer.refusals
         ],
         "cell": [plain(cell.weight_lo), plain(cell.alc_lo), cell.stem_cell_source] if cell else None,
+        "applicability": [
+            {
+                "id": one.id,
+                "text": one.text,
+                "answer": one.answer.value,
+                "found": one.found,
+                "source": one.source,
+                "otherwise": one.otherwise,
+            }
+            for one in answer.applicability
+        ],
     }
 
 
@@ -158,6 +169,8 @@ def _flat(inputs: Mapping[str, object]) -> dict[str, str]:
     names = {"anchor": "day 0", "first_dose_at": "first dose", "birth_date": "birth date", "group": "group"}
     for key, name in names.items():
         flat[name] = str(inputs.get(key) or "")
+    for one in inputs.get("applicability") or ():  # type: ignore[attr-defined]
+        flat[f"applies ({one['id']})"] = str(one["answer"])
     table = inputs.get("table")
     flat["table"] = f"{table['code']} v{table['version']}" if isinstance(table, Mapping) else ""
     flat["table's use"] = str(inputs.get("table_refusal") or "allowed")

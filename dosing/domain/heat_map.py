@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
+from trials.domain import figures
+from trials.domain.figures import INK, Spec
+
 from .nomogram import Band, Cell, Table, plain
 
 #: Shades, from the lowest dose of the table (0) to its highest.
@@ -76,6 +79,67 @@ def heat_map(
         stem_cell_source,
         tuple(band.words() for band in counts),
         tuple(HeatRow(weight.words(), tuple(square(weight, alc) for alc in counts)) for weight in weights),
+    )
+
+
+def picture(of: HeatMap) -> Spec:
+    """The grid as a figure for paper: shades of grey with the dose in every square, the looked-up cell in a frame.
+
+    Dark squares have white words, so that the picture reads without colour.
+    """
+    squares = [
+        {
+            "weight": row.weight,
+            "alc": column,
+            "shade": cell.shade,
+            "words": "" if cell.is_gap else f"{cell.mg_per_kg} mg/kg, {cell.n_days} d",
+            "ringed": cell.is_ringed,
+            "dark": cell.shade > SHADES // 2,
+        }
+        for row in of.rows
+        for column, cell in zip(of.columns, row.cells, strict=True)
+        if not cell.is_gap
+    ]
+    place: Spec = {
+        "x": {
+            "field": "alc",
+            "type": "nominal",
+            "sort": list(of.columns),
+            "title": "Lymphocytes, ×10⁹/L",
+            "axis": {"labelAngle": 0, "orient": "top"},
+        },
+        "y": {"field": "weight", "type": "nominal", "sort": [row.weight for row in of.rows], "title": "Weight, kg"},
+    }
+    ringed: Spec = {"filter": "datum.ringed"}
+    return figures.framed(
+        width=440,
+        height=34 * len(of.rows),
+        data=figures.inline(squares),
+        encoding=place,
+        layer=[
+            {
+                "mark": {"type": "rect", "stroke": "#ffffff", "strokeWidth": 2},
+                "encoding": {
+                    "color": {
+                        "field": "shade",
+                        "type": "quantitative",
+                        "scale": {"domain": [0, SHADES - 1], "range": ["#eef1f4", "#3d4a57"]},
+                        "legend": None,
+                    }
+                },
+            },
+            {
+                "transform": [ringed],
+                "mark": {"type": "rect", "filled": False, "stroke": "#a6480a", "strokeWidth": 4},
+            },
+            {
+                "mark": {"type": "text", "fontSize": figures.TEXT_SIZE},
+                "encoding": {
+                    "text": {"field": "words"},
+                    "color": {"condition": {"test": "datum.dark", "value": "#ffffff"}, "value": INK},
+                },
+            },
+        ],
     )
 
 

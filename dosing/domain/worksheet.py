@@ -7,15 +7,17 @@ never a guess; what is merely remarkable is a warning that the releasing person 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
 
+from trials.domain.answers import Answer
 from trials.domain.definition import Covariate, DosingSpec, Rounding
 from trials.domain.partial_dates import PartialDate, completed_years
 from trials.domain.schedule import date_of_day, study_day
 
-from .nomogram import Cell, Found, Table, look_up, plain
+from .applicability import Applied, check_of_product, is_warning_only, stops
+from .nomogram import Band, Cell, Found, Table, look_up, plain
 from .refusals import Refusal, Stop
 
 WEIGHT, ALC, GRAFT = "weight_kg", "alc_1e9_per_l", "graft"
@@ -78,6 +80,7 @@ class Question:
     table_name: str = ""
     table_refusal: Refusal | None = None
     conditions: Mapping[str, Reading] = field(default_factory=dict)
+    protocol_checks: tuple[Applied, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,7 @@ class Worksheet:
     planned_mg: Decimal | None = None
     days: tuple[DoseDay, ...] = ()
     cell: Cell | None = None
+    applicability: tuple[Applied, ...] = ()
 
     @property
     def is_refused(self) -> bool:
@@ -206,7 +210,51 @@ def compute(question: Question) -> Worksheet:
     if method is None:
         sentence = f"This version of Canopy has no dosing method {question.spec.method}."
         return Worksheet((Refusal(Stop.DEFINITION, sentence, f"Known: {', '.join(METHODS)}."),))
-    return method(question)
+    answer = replace(method(question), applicability=applicability(question))
+    refused = stops(question.protocol_checks)
+    if refused:
+        return Worksheet((*answer.refusals, *refused), applicability=answer.applicability)
+    if answer.is_refused:
+        return answer
+    warned = tuple(Warned("applicability", one.sentence) for one in question.protocol_checks if not one.is_met)
+    return replace(answer, warnings=(*answer.warnings, *warned))
+
+
+def applicability(question: Question) -> tuple[Applied, ...]:
+    """Everything that is asked before the dose applies: product, the table's own limits, the protocol's checks."""
+    spec, table = question.spec, question.table
+    found: list[Applied] = []
+    product = check_of_product(spec, table)
+    if product is not None:
+        found.append(product)
+    if table is not None:
+        band = table.applicability.age_years
+        if band is not None:
+            found.append(_age_check(question, table, band))
+        for address, inside in table.applicability.items.items():
+            reading = question.conditions.get(address)
+            label = reading.label if reading else address
+            known = reading is not None and reading.value is not None
+            answer = Answer.UNKNOWN if not known else Answer.of(reading is not None and str(reading.value) in inside)
+            said = f"{label} is {reading.words() if reading else 'not known'}."
+            otherwise = "warning" if is_warning_only(address, spec) else "stop"
+            text = f"{label}: {' or '.join(inside)}"
+            found.append(Applied(f"table.{address}", text, answer, said, table.source_citation, otherwise))
+    return (*found, *question.protocol_checks)
+
+
+def _age_check(question: Question, table: Table, band: Band) -> Applied:
+    text = f"Age at the first dose {band.words()} years"
+    first = _first_dose(question, question.spec.start_day, [])
+    possible = question.birth.interval() if question.birth is not None else None
+    if possible is None or possible.low is None or possible.high is None or first is None:
+        missing = "The day of the first dose" if first is None else "The date of birth"
+        return Applied("age", text, Answer.UNKNOWN, f"{missing} is not known.", table.source_citation)
+    ages = sorted({completed_years(possible.high, first.on), completed_years(possible.low, first.on)})
+    inside = {band.holds(Decimal(age)) for age in ages}
+    answer = Answer.UNKNOWN if len(inside) > 1 else Answer.of(inside.pop())
+    said = f"{' or '.join(str(age) for age in ages)} completed years."
+    return Applied("age", text, answer, said, table.source_citation)
 
 
 def spec_for(spec: DosingSpec, group: str) -> DosingSpec | None:
@@ -225,6 +273,8 @@ def spec_for(spec: DosingSpec, group: str) -> DosingSpec | None:
         deviation=own.deviation or spec.deviation,
         bounds=own.bounds or spec.bounds,
         rounding=own.rounding or spec.rounding,
+        applicability=own.applicability or spec.applicability,
+        disagreements=own.disagreements or spec.disagreements,
         assumed_parameters=own.assumed_parameters,
         parameters=own.parameters,
         source=own.source or spec.source,
@@ -371,14 +421,16 @@ def _usable_table(question: Question, first: _FirstDose | None, refusals: list[R
     age = _age_problem(question, table, first)
     if age is not None:
         refusals.append(age)
-    if question.spec.parameters.get("intensity_check") != "warning":
-        refusals += _inapplicable(question, table)
+    refusals += _inapplicable(question, table, is_warning=False)
     return table
 
 
-def _inapplicable(question: Question, table: Table) -> list[Refusal]:
+def _inapplicable(question: Question, table: Table, *, is_warning: bool) -> list[Refusal]:
+    """What the table's own conditions refuse, or only warn of."""
     found = []
     for address, inside in table.applicability.items.items():
+        if is_warning_only(address, question.spec) is not is_warning:
+            continue
         reading = question.conditions.get(address)
         label = reading.label if reading else address
         allowed = " or ".join(inside)
@@ -453,8 +505,9 @@ def _remarks(question: Question, first: _FirstDose) -> list[Warned]:
     if first.has_begun and first.at.date() != first.on:
         sentence = f"The first infusion was on {_date_words(first.at.date())}, planned for {_date_words(first.on)}."
         found.append(Warned("first_dose_day", sentence))
-    if question.table is not None and question.spec.parameters.get("intensity_check") == "warning":
-        found += [Warned("applicability", one.sentence) for one in _inapplicable(question, question.table)]
+    if question.table is not None:
+        inapplicable = _inapplicable(question, question.table, is_warning=True)
+        found += [Warned("applicability", one.sentence) for one in inapplicable]
     return found
 
 

@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 from audit.models import TrailRow
 from casebook import selectors as casebook
 from dosing.domain import nomogram
+from dosing.domain.applicability import Applied, checks_of_protocol
 from dosing.domain.nomogram import Table
 from dosing.domain.refusals import Refusal, Stop
 from dosing.domain.states import TableStatus
@@ -24,6 +25,7 @@ from dosing.models import Administration, DoseWorksheet, DosingTable
 from dosing.permissions import synthetic_allowed
 from trials.domain.conditions import Observed, Value
 from trials.domain.definition import Capture, Covariate, DosingSpec, Item, Protocol
+from trials.domain.observations import labels
 from trials.domain.partial_dates import PartialDate
 from trials.domain.schedule import date_of_day
 from trials.models import Membership, Participant, ProtocolVersion, Trial
@@ -152,6 +154,7 @@ def ask(participant: Participant) -> Asked:
     row, refusal = _table_of(participant, spec)
     table = content_of(row) if row is not None and refusal is None else None
     conditions = _conditions(participant, protocol, table)
+    checks = _protocol_checks(participant, protocol, spec)
     question = Question(
         spec=spec,
         readings=readings,
@@ -164,10 +167,12 @@ def ask(participant: Participant) -> Asked:
         table_name=str(row) if row else "",
         table_refusal=refusal,
         conditions=conditions,
+        protocol_checks=checks,
     )
     inputs: dict[str, object] = {
         "covariates": [_stored(one) for one in readings.values()],
         "conditions": [_stored(one) for one in conditions.values()],
+        "applicability": [{"id": one.id, "answer": one.answer.value, "found": one.found} for one in checks],
         "anchor": anchor_day.isoformat() if anchor_day else None,
         "first_dose_at": begun.isoformat() if begun else None,
         "birth_date": participant.birth_date,
@@ -292,6 +297,12 @@ def _conditions(participant: Participant, protocol: Protocol, table: Table | Non
         value = None if last.value is None else str(last.value)
         found[address] = Reading(address, item.label, value, observed_at=last.observed_on, source=last.source)
     return found
+
+
+def _protocol_checks(participant: Participant, protocol: Protocol, spec: DosingSpec) -> tuple[Applied, ...]:
+    if not spec.applicability:
+        return ()
+    return checks_of_protocol(spec, casebook.item_values(participant), labels(protocol))
 
 
 def entered_by(participant: Participant, worksheet: DoseWorksheet) -> set[int]:

@@ -52,6 +52,22 @@ def panel(request: TrialRequest, participant: int) -> HttpResponse:
 
 
 @member_page
+def card_file(request: TrialRequest, participant: int) -> HttpResponse:
+    """The dose card as a PDF; where there is none to take, the card's page says why."""
+    person = participant_of(request, participant)
+    today = timezone.now().astimezone(ZoneInfo(person.site.time_zone)).date()
+    try:
+        pdf = actions.take_card(participant=person, by=request.membership, today=today, looks="show" in request.GET)
+    except NotPossible as refused:
+        messages.error(request, str(refused))
+        return redirect(dose_card(person))
+    answer = HttpResponse(pdf, content_type="application/pdf")
+    answer["Content-Disposition"] = f'attachment; filename="dose-card-{person}.pdf"'
+    answer["Cache-Control"] = "private, no-store"
+    return answer
+
+
+@member_page
 def compute(request: TrialRequest, participant: int) -> HttpResponse:
     """Compute the dose now, with a reason; the same facts give the same worksheet."""
     person = participant_of(request, participant)

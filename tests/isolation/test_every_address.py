@@ -118,6 +118,7 @@ ROUTES: dict[str, tuple[Who, Who]] = {
     "casebook_api:lab_import": (May.VIEW_PARTICIPANT, May.IMPORT_DATA),
     # dosing
     "dosing:panel": (May.VIEW_DOSE, May.VIEW_DOSE),
+    "dosing:card_file": (May.VIEW_DOSE, May.VIEW_DOSE),
     "dosing:compute": (MEMBER, May.COMPUTE_DOSE),
     "dosing:record": (May.RECORD_ADMINISTRATION, May.RECORD_ADMINISTRATION),
     "dosing:end_course": (May.RECORD_ADMINISTRATION, May.RECORD_ADMINISTRATION),

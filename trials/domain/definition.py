@@ -507,6 +507,34 @@ class Rounding(Clause):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AppliesWhen(Clause):
+    """For whom the dosing rule was made: asked before a dose is shown, and printed on the dose card."""
+
+    id: Annotated[str, "Name."]
+    text: Annotated[str, "What must hold, in words."]
+    when: Annotated[Condition, "The rule."]
+    otherwise: Annotated[
+        str, "`stop`, `warning`, or the name of the parameter that says which; what is not known is not met."
+    ] = "stop"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement(Clause):
+    """What one source says."""
+
+    says: Annotated[str, "Its words, in short."]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disagreement(Clause):
+    """Sources that contradict each other: all of them stand on the dose card, and none is chosen."""
+
+    id: Annotated[str, "Name."]
+    about: Annotated[str, "What they disagree on."]
+    statements: Annotated[tuple[Statement, ...], "What each of them says."]
+
+
+@dataclass(frozen=True, kw_only=True)
 class DosingSpec(Clause):
     """How the dose is found; `by_group` nests one specification per group."""
 
@@ -519,6 +547,8 @@ class DosingSpec(Clause):
     bounds: Annotated[DoseBounds | None, "Limits of the dose."] = None
     rounding: Annotated[Rounding | None, "From milligrams to millilitres."] = None
     by_group: Annotated[Mapping[str, DosingSpec], "Group id and its own specification."] = field(default_factory=dict)
+    applicability: Annotated[tuple[AppliesWhen, ...], "For whom the rule was made."] = ()
+    disagreements: Annotated[tuple[Disagreement, ...], "What the sources of the rule contradict each other on."] = ()
     assumed_parameters: Annotated[tuple[str, ...], "Parameters the protocol is silent on."] = ()
     parameters: Annotated[Mapping[str, Free], "Parameters of the method.", REST] = field(default_factory=dict)
 

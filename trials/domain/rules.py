@@ -621,6 +621,15 @@ class Rules:
             self.address(covariate.item, (*path, "covariates", index, "item"))
         if spec.deviation is not None and not 0 < spec.deviation.low <= 1 <= spec.deviation.high:
             self.report((*path, "deviation"), "bounds of given over planned enclose 1", "Write low: 0.90, high: 1.10.")
+        self.unique(((one.id, (*path, "applicability", i, "id")) for i, one in enumerate(spec.applicability)), "check")
+        for index, check in enumerate(spec.applicability):
+            at = (*path, "applicability", index)
+            self.condition(check.when, (*at, "when"))
+            if check.otherwise not in ("stop", "warning"):
+                self.refers(check.otherwise, spec.parameters, (*at, "otherwise"), "parameter")
+        for index, one in enumerate(spec.disagreements):
+            if len(one.statements) < 2:
+                self.report((*path, "disagreements", index), "one source alone does not disagree", "Add the other.")
         self._assumed(spec.assumed_parameters, spec.parameters, path)
         groups = [group.id for group in self.protocol.groups]
         if spec.method == "by_group" and not spec.by_group:
