@@ -13,8 +13,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from analysis import datasets, selectors
-from analysis.domain import consecutive_threshold, gates
-from analysis.domain.endpoint_methods import COMPUTED
+from analysis.domain import gates
+from analysis.domain.endpoint_answers import ANSWERS, evaluability
 from analysis.domain.fingerprints import fingerprint, plain
 from analysis.domain.gates import GateEvent, GateState
 from analysis.models import Adjudication, AdjudicationNeed, Gate
@@ -85,64 +85,59 @@ def _adjudicate_batch(participants: list[int], as_of: date | None) -> int:
 
 def _adjudicate_version(version: ProtocolVersion, people: list[Participant], as_of: date | None) -> int:
     return sum(
-        _adjudicate_endpoint(version, endpoint, people, as_of)
-        for endpoint in version.protocol.endpoints
-        if endpoint.method in COMPUTED
+        _adjudicate_endpoint(version, endpoint, people, as_of) for endpoint in selectors.adjudicated(version.protocol)
     )
 
 
 def _adjudicate_endpoint(
     version: ProtocolVersion, endpoint: EndpointSpec, people: list[Participant], as_of: date | None
 ) -> int:
-    rule = consecutive_threshold.Rule.from_parameters(endpoint.parameters)
-    first_day = version.protocol.anchor.first_day
+    protocol = version.protocol
+    first_day = protocol.anchor.first_day
+    answer = ANSWERS[endpoint.method]
     ids = [participant.pk for participant in people]
     standing = {
         row.participant_id: row
         for row in Adjudication.objects.current().filter(endpoint=endpoint.id, participant__in=ids)
     }
     fresh: list[Adjudication] = []
-    for inputs in datasets.endpoint_inputs(version.trial, endpoint, first_day, ids, as_of=as_of):
-        outcome = consecutive_threshold.adjudicate(
-            rule,
-            inputs.measurements,
-            inputs.competing,
-            as_of_day=inputs.as_of_day,
-            last_contact_day=inputs.last_contact_day,
-            removed=inputs.removed,
-        )
+    for records in datasets.records_of(version.trial, answer.reads(endpoint), first_day, ids, as_of=as_of):
+        outcome = answer.decide(protocol, endpoint, records)
+        evaluable = evaluability(outcome, records)
         row = Adjudication(
-            participant_id=inputs.participant,
+            participant_id=records.participant,
             endpoint=endpoint.id,
             status=outcome.status,
             event_day=outcome.event_day,
-            event_date=datasets.date_of(inputs.anchor_day, outcome.event_day, first_day),
+            event_date=datasets.date_of(records.anchor_day, outcome.event_day, first_day),
             competing_kind=outcome.competing_kind,
-            is_evaluable=outcome.evaluable,
+            is_evaluable=evaluable.answer,
             evidence={
                 "sentence": outcome.sentence,
-                "evaluability": outcome.evaluability.sentence,
-                "not_evaluable_for": outcome.evaluability.cause,
-                "rows": [m.row for m in outcome.evidence],
-                "days": [m.day for m in outcome.evidence],
-                "values": [m.as_written for m in outcome.evidence],
+                "classification": outcome.classification,
+                "verified": outcome.verified,
+                "evaluability": evaluable.sentence,
+                "not_evaluable_for": evaluable.cause,
+                "rows": [one.row for one in outcome.evidence],
+                "days": [one.day for one in outcome.evidence],
+                "values": [one.says for one in outcome.evidence],
                 "competing_day": outcome.competing_day,
                 "censored_day": outcome.censored_day,
                 "flags": list(outcome.flags),
             },
             parameters={name: str(value) for name, value in endpoint.parameters.items()},
             method=endpoint.method,
-            method_version=consecutive_threshold.METHOD_VERSION,
+            method_version=answer.version,
             protocol_version=version,
             code_version=settings.VERSION,
-            input_sha256=fingerprint({"rule": asdict(rule), **inputs.as_plain()}),
+            input_sha256=fingerprint({"rule": endpoint.parameters, **records.as_plain()}),
         )
-        if not _says_the_same(standing.get(inputs.participant), row):
+        if not _says_the_same(standing.get(records.participant), row):
             fresh.append(row)
     replaced = [standing[row.participant_id].pk for row in fresh if row.participant_id in standing]
     Adjudication.objects.filter(pk__in=replaced).update(is_current=False)
     Adjudication.objects.bulk_create(fresh)
-    if endpoint.id == version.protocol.design.endpoint:
+    if endpoint.id == protocol.design.endpoint:
         _replace_who_cannot_be_evaluated(version, people, fresh)
     return len(fresh)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -98,12 +98,26 @@ def lab_series(trial: Trial, address: str, *, participants: Collection[int] | No
     return _points(results)
 
 
-def results_of_trial(trial: Trial, *, participants: Collection[int] | None = None) -> Iterator[LabPoint]:
-    """Every result of the trial that has a value, by participant, time of sampling and analyte."""
-    results = LabResult.objects.filter(draw__participant__trial=trial, value__isnull=False)
+def results_of_trial(
+    trial: Trial,
+    *,
+    participants: Collection[int] | None = None,
+    addresses: Collection[str] | None = None,
+    undetected: bool = False,
+) -> Iterator[LabPoint]:
+    """Every result of the trial that has a value, by participant, time of sampling and analyte.
+
+    ``undetected``: with those in which the assay found nothing and gave no number; their value is 0, qualifier "nd".
+    """
+    results = LabResult.objects.filter(draw__participant__trial=trial)
+    results = results.exclude(value__isnull=True, qualifier="") if undetected else results.filter(value__isnull=False)
     if participants is not None:
         results = results.filter(draw__participant__in=participants)
-    return _points(results)
+    if addresses is not None:
+        results = results.filter(analyte__in=addresses)
+    if not undetected:
+        return _points(results)
+    return (point if point.value is not None else replace(point, value=Decimal(0)) for point in _points(results))
 
 
 def _points(results: QuerySet[LabResult]) -> Iterator[LabPoint]:
@@ -144,12 +158,18 @@ def events_of_trial(
 
 
 def entries_of_trial(
-    trial: Trial, *, form: str | None = None, participants: Collection[int] | None = None
+    trial: Trial,
+    *,
+    form: str | None = None,
+    forms: Collection[str] | None = None,
+    participants: Collection[int] | None = None,
 ) -> Iterator[EntryRow]:
-    """Every form entry, by participant, form, visit and repeat."""
+    """Every form entry (of one form, or of several), by participant, form, visit and repeat."""
     entries = FormEntry.objects.filter(participant__trial=trial)
     if form is not None:
         entries = entries.filter(form=form)
+    if forms is not None:
+        entries = entries.filter(form__in=forms)
     if participants is not None:
         entries = entries.filter(participant__in=participants)
     rows = entries.order_by("participant_id", "form", "visit_id", "repeat").values_list(

@@ -1,7 +1,7 @@
-"""The methods that a definition may name for an endpoint and for a design, with the parameters each one reads.
+"""The methods that a definition may name for an endpoint, with the parameters each one reads.
 
-A name in ``NOT_COMPUTED_YET`` may stand in a definition, so that a protocol can be written down whole; this version of
-Canopy records what it rests on and says of the endpoint that it does not compute it.
+How a method answers is in :mod:`analysis.domain.endpoint_answers`. A method of ``OF_THE_TRIAL`` gives one number for
+the trial and none for a participant.
 """
 
 from __future__ import annotations
@@ -9,43 +9,44 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 
-from analysis.domain.consecutive_threshold import Rule
+from analysis.domain import consecutive_threshold, engraftment, reactivation, response
+from analysis.domain.endpoint_answers import ANSWERS
 from trials.domain.language import MethodSpec
 
-_RULE = frozenset(field.name for field in fields(Rule))
 
-COMPUTED: Mapping[str, MethodSpec] = {
-    "consecutive_threshold": MethodSpec(required=frozenset({"threshold"}), optional=_RULE - {"threshold"}),
+def _takes(rule: type, *places: str, required: tuple[str, ...] = ()) -> MethodSpec:
+    """The fields of a rule, and the names of where an endpoint reads."""
+    known = {field.name for field in fields(rule)} | set(places)
+    return MethodSpec(required=frozenset(required), optional=frozenset(known) - set(required))
+
+
+_RESPONSE = ("stages", "treatments", "recorded_as")
+
+PARAMETERS: Mapping[str, MethodSpec] = {
+    "consecutive_threshold": _takes(consecutive_threshold.Rule, required=("threshold",)),
+    "first_event": MethodSpec(
+        required=frozenset({"events"}), optional=frozenset({"horizon_day", "malignancy_only", "partial_dates"})
+    ),
+    "first_grade": MethodSpec(
+        required=frozenset({"event", "at_least", "system"}), optional=frozenset({"horizon_day", "tie", "max_gap_days"})
+    ),
+    "engraftment": _takes(engraftment.NeutrophilRule),
+    "graft_failure": _takes(engraftment.GraftFailureRule),
+    "viral_reactivation": _takes(reactivation.Rule, required=("threshold",)),
+    "response_on_day": _takes(response.DayRule, *_RESPONSE, required=("day", "stages")),
+    "best_response": _takes(response.Rule, *_RESPONSE, required=("stages",)),
+    "any_row": MethodSpec(required=frozenset({"form", "date"}), optional=frozenset({"by"})),
+    "relative_reduction": MethodSpec(
+        required=frozenset({"day", "at_least"}), optional=frozenset({"date", "report_days"})
+    ),
+    "value_in_target": MethodSpec(required=frozenset({"target"})),
 }
 
-
-def _takes(*names: str) -> MethodSpec:
-    return MethodSpec(optional=frozenset(names))
-
-
-_EPISODE = ("threshold", "confirm", "resolve_values", "resolve_days", "exclude_baseline", "horizon_day")
-_RESPONSE = (
-    "responses",
-    "persistence_days",
-    "persistence_anchor",
-    "baseline_days",
-    "steroid_escalation_is_new_treatment",
-    "max_gap_days",
-)
-_COUNTS = ("threshold", "operator", "consecutive_days", "max_gap_days", "event")
-
-NOT_COMPUTED_YET: Mapping[str, MethodSpec] = {
-    "first_event": _takes("events", "event", "horizon_day", "of"),
-    "first_grade": _takes("event", "at_least", "system", "horizon_day", "of"),
-    "graft_failure": _takes(*_COUNTS, "engrafted_by_day", "failed_by_day"),
-    "engraftment": _takes(*_COUNTS, "last_day"),
-    "viral_reactivation": _takes(*_EPISODE),
-    "response_on_day": _takes(*_RESPONSE, "day", "window"),
-    "best_response": _takes(*_RESPONSE),
-    "any_row": _takes("form", "by"),
-    "relative_reduction": _takes("day", "at_least", "report_days"),
-    "value_in_target": _takes("target"),
-    "cost_per_responder": _takes("response", "form"),
+#: One number of the trial, from the endpoint named by ``response``.
+OF_THE_TRIAL: Mapping[str, MethodSpec] = {
+    "cost_per_responder": MethodSpec(required=frozenset({"response", "form"})),
 }
 
-ENDPOINT_METHODS: Mapping[str, MethodSpec] = {**COMPUTED, **NOT_COMPUTED_YET}
+ENDPOINT_METHODS: Mapping[str, MethodSpec] = {**PARAMETERS, **OF_THE_TRIAL}
+#: The methods that answer for a participant.
+COMPUTED = frozenset(ANSWERS)

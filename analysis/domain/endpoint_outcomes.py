@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from analysis.domain.consecutive_threshold import CompetingEvent, Status
+from analysis.domain.consecutive_threshold import CompetingEvent, Evaluability, Status
 
 End = Literal["earliest", "latest"]
 ENDS: tuple[End, End] = ("earliest", "latest")
@@ -28,7 +28,8 @@ class Outcome:
 
     ``event_day`` is the day on which the endpoint was reached; ``earliest_day`` and ``latest_day`` enclose it where the
     event is certain and its day is not. ``censored_day`` is the last day known to be free of the event. ``verified`` is
-    false where the rule was not confirmed against its primary source.
+    false where the rule was not confirmed against its primary source. ``evaluability`` is given by methods that have a
+    rule of their own for who is evaluable.
     """
 
     status: Status
@@ -43,6 +44,7 @@ class Outcome:
     verified: bool = True
     earliest_day: int | None = None
     latest_day: int | None = None
+    evaluability: Evaluability | None = None
 
     @property
     def decision(self) -> tuple[object, ...]:

@@ -13,6 +13,7 @@ from analysis.domain.consecutive_threshold import Rule
 from analysis.domain.figures import consort, curves, incidence, stage_gate
 from analysis.domain.proportions import Interval
 from analysis.domain.simon import Inference
+from trials.domain.definition import EndpointSpec, Free
 from trials.domain.figures import percent
 from trials.formats.figures import Figure, as_of_words, render
 
@@ -146,6 +147,22 @@ def rule_words(rule: Rule, unit: str) -> str:
         "first": first,
         "which": _("last") if rule.event_day == "confirm" else _("first"),
     }
+
+
+def parameter_words(endpoint: EndpointSpec) -> str:
+    """The method and its parameters, one after the other, as the definition has them."""
+    named = ", ".join(
+        f"{name.replace('_', ' ')} {_said(value)}"
+        for name, value in endpoint.parameters.items()
+        if not isinstance(value, Mapping)
+    )
+    return f"{endpoint.method.replace('_', ' ')}; {named}" if named else endpoint.method.replace("_", " ")
+
+
+def _said(value: Free) -> str:
+    if isinstance(value, tuple | list):
+        return " and ".join(str(one).replace("_", " ") for one in value)
+    return {True: _("yes"), False: _("no")}.get(value, str(value)) if isinstance(value, bool) else str(value)
 
 
 def evaluable_words(rule: Rule, competing: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from adverse_events import selectors as adverse_events
 from analysis import datasets
 from analysis.domain.analysis_sets import members
 from analysis.domain.consecutive_threshold import Rule, Status, adjudicate
+from analysis.domain.endpoint_answers import ANSWERS
 from analysis.domain.reconciliation import AdverseEventCell, Case, Facts, Reconciled, reconcile
 from analysis.domain.simon import TwoStage
 from analysis.models import Adjudication, Gate
@@ -86,7 +87,8 @@ def _cases(trial: Trial, endpoint: EndpointSpec, rule: Rule, kinds: Mapping[int,
     participants = list(Participant.objects.filter(trial=trial).order_by("pk"))
     ids = [participant.pk for participant in participants]
     first_day = trial.protocol.anchor.first_day
-    inputs = {one.participant: one for one in datasets.endpoint_inputs(trial, endpoint, first_day, ids)}
+    reads = ANSWERS[endpoint.method].reads(endpoint)
+    inputs = {one.participant: one for one in datasets.records_of(trial, reads, first_day, ids)}
     standing = {
         row.participant_id: row
         for row in Adjudication.objects.current().filter(endpoint=endpoint.id, participant__in=ids)
@@ -101,7 +103,7 @@ def _cases(trial: Trial, endpoint: EndpointSpec, rule: Rule, kinds: Mapping[int,
         dose = given.get(pk)
         met = False
         if one is not None and one.anchor_day is not None:
-            alone = adjudicate(rule, one.measurements, as_of_day=(date.max - one.anchor_day).days)
+            alone = adjudicate(rule, one.measurements(endpoint.item), as_of_day=(date.max - one.anchor_day).days)
             met = alone.status is Status.REACHED
         cases.append(
             Case(

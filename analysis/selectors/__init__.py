@@ -16,8 +16,8 @@ from adverse_events import selectors as adverse_events
 from analysis import datasets
 from analysis.domain import analysis_sets, gates, simon
 from analysis.domain.analysis_sets import Person
-from analysis.domain.consecutive_threshold import METHOD_VERSION, Rule, Status
-from analysis.domain.endpoint_methods import COMPUTED
+from analysis.domain.consecutive_threshold import Rule, Status
+from analysis.domain.endpoint_answers import ANSWERS, ends_on
 from analysis.domain.figures import consort, curves, incidence, stage_gate
 from analysis.domain.gates import GateState
 from analysis.domain.proportions import Interval, proportion_ci
@@ -220,6 +220,14 @@ def primary_endpoint(protocol: Protocol) -> EndpointSpec | None:
     return next((one for one in protocol.endpoints if one.role is EndpointRole.PRIMARY), None)
 
 
+def adjudicated(protocol: Protocol) -> list[EndpointSpec]:
+    """The endpoints that are decided for good, as rows with their evidence: the primary ones.
+
+    The others are answered whenever a data set is made, on the data of its moment (docs/adr/0014-endpoints.md).
+    """
+    return [one for one in protocol.endpoints if one.role is EndpointRole.PRIMARY and one.method in ANSWERS]
+
+
 @dataclass(frozen=True)
 class Member:
     """One participant with their result; ``result`` is None before there is one. ``why``: the reason for leaving."""
@@ -308,8 +316,9 @@ def _why_not_evaluable(population: Population, member: Member) -> tuple[str, str
     cause = str(member.result.detail.get("not_evaluable_for", ""))
     if not cause or population.endpoint is None:
         return "other", "Other"
-    horizon = Rule.from_parameters(population.endpoint.parameters).horizon_day
-    return cause, f"{cause.replace('_', ' ').capitalize()} before day {horizon}"
+    ends = ends_on(population.endpoint)
+    what = cause.replace("_", " ").capitalize()
+    return cause, f"{what} before day {ends[0]}" if ends else what
 
 
 _WHY: dict[str, Callable[[Population, Member], tuple[str, str]]] = {
@@ -399,7 +408,11 @@ class Results:
     incidence: incidence.Incidence | None
     incidence_set: AnalysisSet | None
     curves: curves.Curves | None
-    rule: Rule
+    rule: Rule | None
+
+    @property
+    def is_over_time(self) -> bool:
+        return ANSWERS[self.endpoint.method].over_time
 
     @property
     def pending(self) -> int:
@@ -454,7 +467,7 @@ def dashboard(membership: Membership, *, site: Site | None = None) -> Dashboard:
 
 def _results(membership: Membership, people: Population, set_id: str, *, whole: bool) -> Results | None:
     endpoint = people.endpoint
-    if endpoint is None or endpoint.method not in COMPUTED:
+    if endpoint is None or endpoint.method not in ANSWERS:
         return None
     protocol = people.protocol
     evaluable = people.members(set_id)
@@ -462,7 +475,7 @@ def _results(membership: Membership, people: Population, set_id: str, *, whole: 
     responders = sum(m.status == Status.REACHED for m in decided)
     *before, _ = analysis_sets.lineage(protocol.analysis_sets, set_id)
     full = before[-1] if before else None
-    rule = Rule.from_parameters(endpoint.parameters)
+    rule = Rule.from_parameters(endpoint.parameters) if endpoint.method == "consecutive_threshold" else None
     over_time = people.members(full.id if full else set_id)
     stages = protocol.design.stages
     return Results(
@@ -474,9 +487,9 @@ def _results(membership: Membership, people: Population, set_id: str, *, whole: 
         responders=responders,
         interval=proportion_ci(responders, len(decided)) if decided else None,
         design_based=_design_based(membership.trial, responders, len(decided)) if whole else None,
-        incidence=_incidence(membership, people, over_time, endpoint, rule),
+        incidence=_incidence(membership, people, over_time, endpoint) if ANSWERS[endpoint.method].over_time else None,
         incidence_set=full,
-        curves=_curves(membership.trial, over_time, endpoint, rule),
+        curves=_curves(membership.trial, over_time, endpoint, rule) if rule else None,
         rule=rule,
     )
 
@@ -513,7 +526,7 @@ _MOST_CURVES = 3
 
 
 def _incidence(
-    membership: Membership, people: Population, members: Sequence[Member], endpoint: EndpointSpec, rule: Rule
+    membership: Membership, people: Population, members: Sequence[Member], endpoint: EndpointSpec
 ) -> incidence.Incidence | None:
     protocol = people.protocol
     own = [group for group in protocol.groups if group.kind is not GroupKind.EXTERNAL]
@@ -534,13 +547,14 @@ def _incidence(
         for time_days, cause in [_until(member.result)]
         if time_days is not None
     ]
+    horizon_day, last_day = ends_on(endpoint) or (max((s.time_days for s in subjects), default=1),) * 2
     return incidence.incidence(
         subjects,
         dict(names.values()),
         label=endpoint.label,
         origin=origin_of(protocol),
-        horizon_day=rule.horizon_day,
-        last_day=rule.confirm_last_day,
+        horizon_day=horizon_day,
+        last_day=max(last_day, 1),
     )
 
 
@@ -576,7 +590,7 @@ def curves_of(participant: Participant, current: Adjudication | None) -> curves.
     """The values of one participant; None where the primary endpoint is not one of values over time."""
     protocol = participant.protocol
     endpoint = primary_endpoint(protocol)
-    if endpoint is None or endpoint.method not in COMPUTED:
+    if endpoint is None or endpoint.method != "consecutive_threshold":
         return None
     reached = current is not None and current.status == Status.REACHED
     followed = _Followed(
@@ -725,17 +739,16 @@ def needing_adjudication(*, now: datetime, limit: int = 5000) -> list[int]:
     )
     due: set[int] = set()
     for trial in Trial.objects.filter(versions__status="ACTIVE").distinct():
-        for endpoint in trial.protocol.endpoints:
-            if endpoint.method in COMPUTED:
-                due.update(_open_after_a_day_that_decides(trial, endpoint, now))
-                due.update(_without_result(trial, endpoint.id))
-                due.update(_decided_by_another_version(trial, endpoint))
+        for endpoint in adjudicated(trial.protocol):
+            due.update(_open_after_a_day_that_decides(trial, endpoint, now))
+            due.update(_without_result(trial, endpoint.id))
+            due.update(_decided_by_another_version(trial, endpoint))
     return [*noted, *sorted(due - set(noted))][:limit]
 
 
 def _open_after_a_day_that_decides(trial: Trial, endpoint: EndpointSpec, now: datetime) -> set[int]:
     """Open results are asked again once a day has begun, at the site, that may decide them."""
-    rule = Rule.from_parameters(endpoint.parameters)
+    decisive = ANSWERS[endpoint.method].days(endpoint)
     first_day = trial.protocol.anchor.first_day
     waiting = Adjudication.objects.current().filter(participant__trial=trial, endpoint=endpoint.id)
     rows = waiting.filter(status=Status.PENDING) | waiting.filter(is_evaluable__isnull=True)
@@ -746,7 +759,7 @@ def _open_after_a_day_that_decides(trial: Trial, endpoint: EndpointSpec, now: da
         if day_0 is None:
             continue
         decided_on, today = datasets.today_at(zone, decided_at), datasets.today_at(zone, now)
-        passed = [date_of_day(day, day_0, first_day) for day in (rule.horizon_day, rule.confirm_last_day + 1)]
+        passed = [date_of_day(day, day_0, first_day) for day in decisive]
         if any(decided_on < day <= today for day in passed):
             due.add(pk)
     return due
@@ -762,6 +775,6 @@ def _without_result(trial: Trial, endpoint: str) -> set[int]:
 def _decided_by_another_version(trial: Trial, endpoint: EndpointSpec) -> set[int]:
     """Results of an earlier version of the method, or of another protocol version than the participant's now."""
     current = Adjudication.objects.current().filter(participant__trial=trial, endpoint=endpoint.id)
-    outdated = current.exclude(method_version=METHOD_VERSION)
+    outdated = current.exclude(method_version=ANSWERS[endpoint.method].version)
     outdated |= current.exclude(protocol_version=F("participant__protocol_version"))
     return set(outdated.values_list("participant_id", flat=True))

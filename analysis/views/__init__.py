@@ -92,8 +92,10 @@ def dashboard(request: TrialRequest, trial: str) -> HttpResponse:
 def _results_in_words(results: selectors.Results) -> dict[str, str]:
     words = {
         "pending_words": formats.pending_words(results.pending),
-        "rule_words": formats.rule_words(results.rule, results.endpoint.unit),
-        "evaluable_words": formats.evaluable_words(results.rule, results.endpoint.competing),
+        "rule_words": formats.rule_words(results.rule, results.endpoint.unit)
+        if results.rule
+        else formats.parameter_words(results.endpoint),
+        "evaluable_words": formats.evaluable_words(results.rule, results.endpoint.competing) if results.rule else "",
     }
     if results.interval:
         words["proportion"] = formats.proportion_words(results.responders, results.decided, results.interval)

@@ -10,92 +10,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.utils import timezone
 
 from analysis.domain.analysis_sets import Person
-from analysis.domain.consecutive_threshold import CompetingEvent, Measurement
 from analysis.models import Adjudication
 from casebook import selectors as casebook
-from casebook.domain.clinical_events import EventKind
 from trials.domain.definition import CheckBy, EndpointSpec
-from trials.domain.partial_dates import PartialDate
 from trials.domain.schedule import date_of_day, study_day
 from trials.models import Anchor, Deviation, Participant, Trial
-
-
-@dataclass(frozen=True)
-class EndpointInputs:
-    """Everything one participant's endpoint is decided on. Days count from the anchor; it is None while unknown.
-
-    ``as_of_day`` is the study day on which the question is asked; it is no part of what is hashed.
-    """
-
-    participant: int
-    anchor_day: date | None
-    as_of_day: int | None
-    removed: bool | None
-    measurements: tuple[Measurement, ...] = ()
-    competing: tuple[CompetingEvent, ...] = ()
-    last_contact_day: int | None = None
-
-    def as_plain(self) -> dict[str, object]:
-        """The inputs as they are hashed."""
-        return {
-            "anchor": self.anchor_day,
-            "removed": self.removed,
-            "measurements": [[m.row, m.day, m.value, m.qualifier] for m in self.measurements],
-            "competing": [[e.row, e.kind, e.earliest_day, e.latest_day] for e in self.competing],
-            "last_contact_day": self.last_contact_day,
-        }
-
-
-def endpoint_inputs(
-    trial: Trial,
-    endpoint: EndpointSpec,
-    first_day: int,
-    participants: Collection[int],
-    *,
-    as_of: date | None = None,
-) -> Iterator[EndpointInputs]:
-    """The inputs of ``endpoint`` for each of ``participants``, in the order of their ids.
-
-    The question is asked on the day ``as_of``, or (None) today, which is not the same day at every site.
-    """
-    series: dict[int, list[casebook.LabPoint]] = defaultdict(list)
-    for point in casebook.lab_series(trial, endpoint.item, participants=participants):
-        series[point.participant_id].append(point)
-    happened: dict[int, list[casebook.EventPoint]] = defaultdict(list)
-    kinds = {*endpoint.competing, EventKind.LAST_CONTACT}
-    for event in casebook.events_of_trial(trial, participants=participants, kinds=kinds):
-        happened[event.participant_id].append(event)
-    removed = removals(trial, participants)
-    now = timezone.now()
-    people = with_anchor().filter(pk__in=participants).order_by("pk")
-    for participant, zone, day_0 in people.values_list("pk", "site__time_zone", "day_0"):
-        if day_0 is None:
-            yield EndpointInputs(participant, None, None, removed.get(participant, False))
-            continue
-
-        def day(of: date, day_0: date = day_0) -> int:
-            return study_day(of, day_0, first_day)
-
-        def days(event: casebook.EventPoint, day_0: date = day_0) -> tuple[int, int]:
-            occurred = PartialDate.from_iso(event.occurred)
-            return study_day(occurred.earliest, day_0, first_day), study_day(occurred.latest, day_0, first_day)
-
-        own = happened[participant]
-        yield EndpointInputs(
-            participant,
-            day_0,
-            day(as_of or today_at(zone, now)),
-            removed.get(participant, False),
-            tuple(
-                Measurement(day(p.sampled_on), p.value, p.qualifier, p.result_id)
-                for p in sorted(series[participant], key=lambda p: (p.sampled_at, p.result_id))
-            ),
-            tuple(CompetingEvent(e.kind, *days(e), e.event_id) for e in own if e.kind in endpoint.competing),
-            max((days(e)[1] for e in own if e.kind == EventKind.LAST_CONTACT), default=None),
-        )
 
 
 def today_at(zone: str, now: datetime) -> date:

@@ -1,0 +1,93 @@
+"""The analysis data set: every participant with sets, values and the answers of every endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import date
+from functools import reduce
+from operator import or_
+
+from django.utils import timezone
+
+from analysis.datasets.people import persons
+from analysis.datasets.recorded import records_of
+from analysis.domain.analysis_sets import Person, items_read, members
+from analysis.domain.dataset import Dataset, Subject
+from analysis.domain.endpoint_answers import ANSWERS, Reads
+from analysis.domain.endpoint_outcomes import Outcome
+from trials.domain.definition import EndpointSpec, Protocol
+from trials.models import Trial
+
+#: Participants whose records are in memory at a time.
+AT_ONCE = 2000
+
+
+def dataset(
+    trial: Trial,
+    *,
+    as_of: date | None = None,
+    site: int | None = None,
+    items: Collection[str] = (),
+    endpoints: Collection[str] | None = None,
+) -> Dataset:
+    """Everybody of the trial (at ``site``, if given) on the data until ``as_of`` (None: until today).
+
+    ``items`` are addresses whose values are wanted beside those that the analysis sets read; ``endpoints`` the ids of
+    those to answer (None: every endpoint whose method answers for a participant).
+    """
+    protocol = trial.protocol
+    people = persons(trial, protocol.design.endpoint, site=site, items={*items, *items_read(protocol.analysis_sets)})
+    return Dataset(
+        trial=trial.code,
+        protocol_version=protocol.version,
+        as_of=as_of or timezone.localdate(),
+        first_day=protocol.anchor.first_day,
+        subjects=tuple(subjects(trial, protocol, people, as_of=as_of, endpoints=endpoints)),
+    )
+
+
+def subjects(
+    trial: Trial,
+    protocol: Protocol,
+    people: Sequence[Person],
+    *,
+    as_of: date | None = None,
+    endpoints: Collection[str] | None = None,
+) -> Iterator[Subject]:
+    """One subject after the other, with memory for some of them only."""
+    in_sets: dict[int, set[str]] = {person.participant: set() for person in people}
+    for one in protocol.analysis_sets:
+        for person in members(protocol.analysis_sets, one.id, people):
+            in_sets[person.participant].add(one.id)
+    wanted = [e for e in protocol.endpoints if e.method in ANSWERS and (endpoints is None or e.id in endpoints)]
+    for at in range(0, len(people), AT_ONCE):
+        some = people[at : at + AT_ONCE]
+        answered = outcomes_of(trial, protocol, wanted, [person.participant for person in some], as_of=as_of)
+        for person in some:
+            yield Subject(
+                participant=person.participant,
+                number=person.number,
+                site=person.site,
+                group=person.group,
+                kind=person.kind,
+                anchor_day=person.anchor_day,
+                sets=frozenset(in_sets[person.participant]),
+                values=dict(person.values),
+                outcomes=answered.get(person.participant, {}) if person.is_enrolled else {},
+            )
+
+
+def outcomes_of(
+    trial: Trial,
+    protocol: Protocol,
+    endpoints: Sequence[EndpointSpec],
+    participants: Collection[int],
+    *,
+    as_of: date | None = None,
+) -> dict[int, dict[str, Outcome]]:
+    """The answer of each endpoint in each participant, on the data until ``as_of``."""
+    reads = reduce(or_, (ANSWERS[e.method].reads(e) for e in endpoints), Reads())
+    return {
+        records.participant: {e.id: ANSWERS[e.method].decide(protocol, e, records) for e in endpoints}
+        for records in records_of(trial, reads, protocol.anchor.first_day, participants, as_of=as_of)
+    }
