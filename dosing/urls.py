@@ -10,6 +10,7 @@ _OF = "participants/<int:participant>/doses"
 urlpatterns = [
     path(f"{_OF}/", doses.panel, name="panel"),
     path(f"{_OF}/card.pdf", doses.card_file, name="card_file"),
+    path(f"{_OF}/monitoring/", doses.monitoring, name="monitoring"),
     path(f"{_OF}/compute/", doses.compute, name="compute"),
     path(f"{_OF}/record/", doses.record, name="record"),
     path(f"{_OF}/end/", doses.end_course, name="end_course"),

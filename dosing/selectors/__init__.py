@@ -12,6 +12,7 @@ from dosing.selectors.cards import (
     next_infusion,
     review_of,
 )
+from dosing.selectors.monitoring import Monitored, monitored
 from dosing.selectors.questions import (
     Asked,
     active_table,
@@ -60,6 +61,7 @@ __all__ = [
     "DoseCard",
     "Given",
     "InfusionLine",
+    "Monitored",
     "NextInfusion",
     "OpenWork",
     "Review",
@@ -90,6 +92,7 @@ __all__ = [
     "judged",
     "may_deviate",
     "is_marked",
+    "monitored",
     "needing_work",
     "next_infusion",
     "open_work",

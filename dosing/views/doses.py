@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from accounts.roles import Permission
 from dosing import actions, forms, selectors
+from dosing.domain.monitoring import range_words
 from dosing.domain.nomogram import plain
 from dosing.permissions import (
     check_can_record_administration,
@@ -22,6 +23,7 @@ from dosing.permissions import (
     check_can_verify,
     may_record_administration,
 )
+from dosing.reports.monitoring import timeline
 from dosing.views.pages import TrialRequest, dose_card, member_page, participant_of
 from trials.permissions import NotPossible, may
 from trials.views.pages import form_page
@@ -65,6 +67,18 @@ def card_file(request: TrialRequest, participant: int) -> HttpResponse:
     answer["Content-Disposition"] = f'attachment; filename="dose-card-{person}.pdf"'
     answer["Cache-Control"] = "private, no-store"
     return answer
+
+
+@member_page
+def monitoring(request: TrialRequest, participant: int) -> HttpResponse:
+    """The monitored targets: each result below, in or above, on a timeline and in a list."""
+    person = participant_of(request, participant)
+    check_can_see_doses(request.membership, person)
+    targets = [
+        {"of": one, "figure": timeline(one), "name": f"timeline-{one.target.id}", "range": range_words(one.target)}
+        for one in selectors.monitored(person)
+    ]
+    return render(request, "dosing/monitoring.html", {"participant": person, "targets": targets})
 
 
 @member_page

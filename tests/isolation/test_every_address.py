@@ -119,6 +119,7 @@ ROUTES: dict[str, tuple[Who, Who]] = {
     # dosing
     "dosing:panel": (May.VIEW_DOSE, May.VIEW_DOSE),
     "dosing:card_file": (May.VIEW_DOSE, May.VIEW_DOSE),
+    "dosing:monitoring": (May.VIEW_DOSE, May.VIEW_DOSE),
     "dosing:compute": (MEMBER, May.COMPUTE_DOSE),
     "dosing:record": (May.RECORD_ADMINISTRATION, May.RECORD_ADMINISTRATION),
     "dosing:end_course": (May.RECORD_ADMINISTRATION, May.RECORD_ADMINISTRATION),
