@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.domain.competing_risks import CumulativeIncidence, GrayTest, cumulative_incidence, gray_test
+from analysis.domain.figures.risk_table import HEIGHT, WIDTH, numbers
 from trials.domain.figures import COLOURS, DASHES, GREY, Spec, Table, framed, inline, p_value, percent
 
 EVENT, COMPETING, CENSORED = 1, 2, 0
-LABEL_WIDTH = 165
-WIDTH, HEIGHT, ROW_HEIGHT = 860, 290, 18
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,8 @@ def spec(result: Incidence) -> Spec:
             },
         ],
     }
-    below = [_numbers(result, x, title, field) for title, field in (("At risk", "at_risk"), ("Events", "events"))]
+    rows = (("At risk", "at_risk"), ("Events", "events"))
+    below = [numbers(_counts(result), domain, x, title=title, field=field) for title, field in rows]
     return framed(vconcat=[curve, *below], spacing=8, resolve={"scale": {"x": "shared"}})
 
 
@@ -173,34 +173,6 @@ def _is_known_to_the_end(group: Group) -> bool:
 def _or(limit: float, estimate: float) -> float:
     """A limit; the estimate where there is none, which is where the curve has come to 1."""
     return float(estimate if np.isnan(limit) else limit)
-
-
-def _numbers(result: Incidence, x: Spec, title: str, field: str) -> Spec:
-    labels = [group.label for group in result.groups]
-    return {
-        "width": WIDTH,
-        "height": ROW_HEIGHT * len(labels),
-        "title": {"text": title, "anchor": "start", "frame": "group", "fontSize": 12, "dx": -LABEL_WIDTH, "offset": 3},
-        "data": inline(_counts(result)),
-        "mark": {"type": "text", "aria": False},
-        "encoding": {
-            "x": {**x, "axis": None},
-            "y": {
-                "field": "group",
-                "type": "nominal",
-                "sort": labels,
-                "axis": {
-                    "title": None,
-                    "labelAlign": "left",
-                    "labelPadding": LABEL_WIDTH,
-                    "labelLimit": LABEL_WIDTH - 25,
-                    "domain": False,
-                    "ticks": False,
-                },
-            },
-            "text": {"field": field, "type": "quantitative"},
-        },
-    }
 
 
 def _counts(result: Incidence) -> list[dict[str, object]]:
