@@ -307,9 +307,19 @@ def _graft_days(spec: EndpointSpec) -> tuple[int, ...]:
 
 def _reactivation(protocol: Protocol, spec: EndpointSpec, records: Records) -> Outcome:
     """Episodes of the viral load; where there is no load at all, a reactivation that was recorded as an event."""
-    rule = reactivation.Rule.from_parameters(_rule_of(spec))
+    rule = reactivation.Rule.from_parameters(_rule_of(spec, without=("assays",)))
+    # The numbers of different assays are never compared; each is compared with the threshold, where the definition
+    # says that it holds for this assay.
+    same = _names(spec, "assays")
     loads = tuple(
-        reactivation.ViralLoad(v.day, v.value, "" if v.qualifier == "nd" else v.qualifier, v.assay, v.specimen, v.row)
+        reactivation.ViralLoad(
+            v.day,
+            v.value,
+            "" if v.qualifier == "nd" else v.qualifier,
+            "" if v.assay in same else v.assay,
+            v.specimen,
+            v.row,
+        )
         for v in records.results.get(spec.item, ())
     )
     virus = spec.item.partition(".")[2]

@@ -32,7 +32,7 @@ PARAMETERS: Mapping[str, MethodSpec] = {
     ),
     "engraftment": _takes(engraftment.NeutrophilRule),
     "graft_failure": _takes(engraftment.GraftFailureRule),
-    "viral_reactivation": _takes(reactivation.Rule, required=("threshold",)),
+    "viral_reactivation": _takes(reactivation.Rule, "assays", required=("threshold",)),
     "response_on_day": _takes(response.DayRule, *_RESPONSE, required=("day", "stages")),
     "best_response": _takes(response.Rule, *_RESPONSE, required=("stages",)),
     "any_row": MethodSpec(required=frozenset({"form", "date"}), optional=frozenset({"by"})),
