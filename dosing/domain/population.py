@@ -125,6 +125,30 @@ class PopulationModel:
             individual[model.name] = value * np.exp(effects.get(model.name, 0.0))
         return Parameters(**individual)
 
+    def individuals(
+        self, covariates: Mapping[str, ArrayLike], etas: Mapping[str, float | Floats] | None = None
+    ) -> Parameters:
+        """Parameters of n patients who differ in their covariates too, (n,) arrays of each.
+
+        Raises ValueError naming a covariate that is missing, or the row where it is not above 0.
+        """
+        effects = dict(etas or {})
+        if strangers := sorted(set(effects) - set(self.random_effects)):
+            raise ValueError(f"etas: the model has no random effect on {', '.join(strangers)}")
+        values = {}
+        for name in self.covariates:
+            if name not in covariates:
+                raise ValueError(f"covariates: {name} is missing; the model needs {', '.join(self.covariates)}")
+            values[name] = numbers(f"covariates: {name}", covariates[name])
+            refuse_rows(f"covariates: {name}", values[name], values[name] <= 0, "must be above 0")
+        individual: dict[str, float | Floats] = {}
+        for model in self.parameters:
+            value: float | Floats = model.typical
+            for term in model.terms:
+                value = value * (values[term.covariate] / term.reference) ** term.exponent
+            individual[model.name] = value * np.exp(effects.get(model.name, 0.0))
+        return Parameters(**individual)
+
     def checked(self, covariates: Mapping[str, float]) -> dict[str, float]:
         """The covariates the model needs, no others. Raises ValueError naming one that is missing or not above 0."""
         if not isinstance(covariates, Mapping):
