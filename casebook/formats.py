@@ -186,6 +186,10 @@ def _read_row(
     analyte = names[participant.protocol_version_id].get(row.analyte.upper())
     if analyte is None:
         return Rejection(row.row, headings["analyte"], f"The protocol has no analyte “{row.analyte}”.")
+    if analyte.form == "PC" and analyte.per_assay and not (row.laboratory or laboratory):
+        # A level without its assay can be compared with nothing: it is refused, not kept for a guess.
+        sentence = f"{analyte.label} belongs to an assay: name the laboratory in the file, or beside it."
+        return Rejection(row.row, headings.get("laboratory", headings["analyte"]), sentence)
     zone = ZoneInfo(participant.site.time_zone)
     try:
         moment, has_time = _moment(row.sampled_at, zone)

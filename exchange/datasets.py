@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -26,7 +27,9 @@ from casebook import selectors as casebook
 from casebook.domain.answers import YES_NO_WORDS, FormAnswer, observed
 from casebook.domain.clinical_events import DETAILS, GRADES, EventKind
 from casebook.domain.places import GIVEN, entry_forms, typed_items
+from dosing.domain.monitoring import Level, classify
 from dosing.models import Administration, DoseWorksheet
+from exchange.domain import nonmem as nm
 from exchange.domain.codebook import (
     MISSING_CODES,
     NOT_IN_VERSION,
@@ -37,8 +40,8 @@ from exchange.domain.codebook import (
     Row,
     Table,
 )
-from trials.domain.conditions import items_of
-from trials.domain.definition import Form, Item, ItemType, Protocol
+from trials.domain.conditions import Observed, items_of
+from trials.domain.definition import Analyte, Form, Item, ItemType, Protocol
 from trials.domain.partial_dates import PartialDate, completed_years
 from trials.domain.schedule import study_day
 from trials.models import (
@@ -872,6 +875,273 @@ def administrations(extent: Extent) -> list[Table]:
     return [Table("administrations", "Infusions as they were given", columns, _streamed(rows, make), tells_group=True)]
 
 
+#: What the README says of the numeric files.
+NONMEM_NOTES = (
+    "Numeric, for NONMEM and its kin: no text, a dot is null, lines end with CR LF; skip the first line by IGNORE=@.",
+    "Take them from the variant 'statistical': the spreadsheet variant begins with a byte-order mark.",
+    "They have no keys: ID is explained in nonmem.csv. One file holds one analyte, unit, assay and product.",
+    "TIME is in hours from the start of a participant's first infusion, from exact moments. A level whose time of day",
+    "is not known is left out and counted in nonmem.csv. An interrupted infusion is several records.",
+    "Who was given no infusion has no clock, and stands in no file.",
+    "BLQ: DV is null, MDV is 1, LLOQ is the limit. Above the upper limit: DV is null, MDV is 1, BLQ is 2.",
+    "Weight and lymphocytes are those of the record's date or the latest before it; WTLOCF and ALCLOCF say which.",
+)
+
+
+@dataclass(frozen=True)
+class _LevelFile:
+    """What one numeric file is of."""
+
+    analyte: str
+    unit: str
+    assay: str
+    product: str
+
+
+def nonmem(extent: Extent) -> list[Table]:
+    """Doses, levels and covariates as numeric files, and the map from their ID to the participants, apart."""
+    given: dict[int, list[nm.Dose]] = {}
+    zones = {pk: subject.zone for pk, subject in extent.subjects.items()}
+    rows = Administration.objects.filter(participant__in=extent.participants, is_void=False)
+    for pk, started, stopped, mg, product in rows.order_by("participant_id", "started_at").values_list(
+        "participant_id", "started_at", "stopped_at", "dose_mg", "product"
+    ):
+        zone = zones[pk]
+        given.setdefault(pk, []).append(nm.Dose(started.astimezone(zone), stopped.astimezone(zone), mg, product))
+    levels: dict[_LevelFile, dict[int, list[nm.Sample]]] = {}
+    without_time: dict[int, int] = {}
+    analytes = _level_analytes(extent)
+    for address, analyte in analytes.items():
+        for point in casebook.lab_series(extent.trial, address, participants=list(extent.subjects)):
+            pk = point.participant_id
+            if not point.has_time:
+                without_time[pk] = without_time.get(pk, 0) + 1
+                continue
+            products = {dose.product for dose in given.get(pk, ())}
+            if len(products) != 1:
+                continue
+            at = point.sampled_at.astimezone(zones[pk])
+            sample = nm.Sample(at, point.value, point.unit, address, point.laboratory, point.qualifier, analyte.lloq)
+            file = _LevelFile(address, point.unit, point.laboratory, products.pop())
+            levels.setdefault(file, {}).setdefault(pk, []).append(sample)
+    if not levels:  # the columns are told even where there is nothing to tell of anybody yet
+        levels = {
+            _LevelFile(address, analyte.canonical_unit, "", extent.trial.protocol.dosing.product): {}
+            for address, analyte in analytes.items()
+            if extent.trial.protocol.dosing is not None
+        }
+    ids = {pk: number for number, pk in enumerate(sorted(given), start=1)}
+    files = sorted(levels, key=lambda one: (one.analyte, one.assay, one.unit, one.product))
+    tables = [_level_table(extent, place, file, levels[file], given, ids) for place, file in enumerate(files, start=1)]
+    return [_level_map(extent, given, levels, files, ids, without_time), *tables]
+
+
+def _level_analytes(extent: Extent) -> dict[str, Analyte]:
+    """The drug levels of each definition that follow an assay: concentrations, not exposures that rest on them."""
+    return {
+        f"{analyte.form}.{analyte.id}": analyte
+        for protocol in extent.protocols.values()
+        for analyte in protocol.analytes
+        if analyte.form == "PC" and analyte.per_assay and "·" not in analyte.canonical_unit
+    }
+
+
+def _level_map(
+    extent: Extent,
+    given: Mapping[int, list[nm.Dose]],
+    levels: Mapping[_LevelFile, Mapping[int, list[nm.Sample]]],
+    files: list[_LevelFile],
+    ids: Mapping[int, int],
+    without_time: Mapping[int, int],
+) -> Table:
+    def row(pk: int) -> Row:
+        names = [f"nonmem_{place}.csv" for place, file in enumerate(files, start=1) if pk in levels[file]]
+        products = {dose.product for dose in given[pk]}
+        why = f"more than one product: {', '.join(sorted(products))}" if len(products) > 1 else ""
+        return (*extent.subjects[pk].keys, ids[pk], ";".join(names), without_time.get(pk, 0), why)
+
+    columns = (
+        *KEYS,
+        Column("ID", "Number in the numeric files", INTEGER),
+        Column("files", "Numeric files that hold levels of the participant, separated by ;"),
+        Column("levels_without_time", "Levels left out because only their day is known", INTEGER),
+        Column("left_out", "Why the participant stands in no file"),
+    )
+
+    def fetch() -> tuple[int | None, Iterator[Row]]:
+        return len(ids), (row(pk) for pk in ids)
+
+    label = "Whom the ID of the numeric files means"
+    return Table("nonmem", label, columns, fetch, tells_group=True, notes=NONMEM_NOTES)
+
+
+def _level_table(
+    extent: Extent,
+    place: int,
+    file: _LevelFile,
+    samples: Mapping[int, list[nm.Sample]],
+    given: Mapping[int, list[nm.Dose]],
+    ids: Mapping[int, int],
+) -> Table:
+    label = f"{file.analyte} in {file.unit}, assay {file.assay or 'not named'}, after {file.product}; numeric"
+    codes = _covariate_codes(extent)
+    columns = tuple(
+        replace(column, codes=codes[column.name]) if column.name in codes else column for column in nm.columns()
+    )
+
+    def fetch() -> tuple[int | None, Iterator[Row]]:
+        people = _level_people(extent, sorted(samples), codes)
+        return None, nm.records(
+            replace(person, id=ids[pk], doses=given[pk], samples=samples[pk]) for pk, person in people.items()
+        )
+
+    return Table(f"nonmem_{place}", label, columns, fetch, tells_group=True, notes=NONMEM_NOTES)
+
+
+#: Column: covariate of the dosing rule, or address of the casebook, whose codes are numbered in it.
+_CONDITIONING = "CO.INTENSITY"
+
+
+def _covariate_codes(extent: Extent) -> dict[str, CodeList]:
+    """The numbers of coded covariates: the first code of the newest definition is 1."""
+    protocol = extent.trial.protocol
+    lists: dict[str, tuple[tuple[str, str], ...]] = {"SEX": (("male", "male"), ("female", "female"))}
+    for name, address in (("GRAFT", _covariate_item(protocol, "graft")), ("COND", _CONDITIONING)):
+        try:
+            item = protocol.item(address)
+        except KeyError:
+            continue
+        lists[name] = tuple((code.value, code.label) for code in item.codes)
+    return {
+        name: CodeList(f"nonmem {name}", tuple((str(place), label) for place, (_, label) in enumerate(codes, start=1)))
+        for name, codes in lists.items()
+    }
+
+
+def _covariate_item(protocol: Protocol, name: str) -> str:
+    dosing = protocol.dosing
+    specs = [dosing, *dosing.by_group.values()] if dosing is not None else []
+    return next((one.item for spec in specs for one in spec.covariates if one.id == name), "")
+
+
+def _level_people(extent: Extent, pks: list[int], codes: Mapping[str, CodeList]) -> dict[int, nm.Person]:
+    """What the covariates of these participants are; read one participant at a time, few have levels."""
+    people = {}
+    for participant in extent.participants.filter(pk__in=pks).select_related("protocol_version__trial", "trial"):
+        protocol, subject = extent.protocols[participant.protocol_version_id], extent.subjects[participant.pk]
+        birth = PartialDate.from_iso(participant.birth_date).exact if participant.birth_date else None
+        graft_at = _answers(participant, protocol, protocol.anchor.item)[-1:]
+        moment = graft_at[0].value if graft_at else None
+        people[participant.pk] = nm.Person(
+            id=0,
+            doses=(),
+            samples=(),
+            weight_kg=_series(extent, participant, protocol, "weight_kg"),
+            alc_1e9_per_l=_series(extent, participant, protocol, "alc_1e9_per_l"),
+            birth=birth,
+            sex={"male": 1, "female": 2}.get(participant.sex),
+            graft=_code(participant, protocol, _covariate_item(protocol, "graft")),
+            conditioning=_code(participant, protocol, _CONDITIONING),
+            graft_at=moment.replace(tzinfo=subject.zone) if isinstance(moment, datetime) else None,
+            anchor=subject.anchor,
+            first_day=subject.first_day,
+        )
+    return people
+
+
+def _answers(participant: Participant, protocol: Protocol, address: str) -> list[Observed]:
+    try:
+        protocol.item(address)
+    except KeyError:
+        return []
+    return casebook.item_series(participant, address)
+
+
+def _code(participant: Participant, protocol: Protocol, address: str) -> int | None:
+    answers = _answers(participant, protocol, address)
+    if not answers:
+        return None
+    values = [code.value for code in protocol.item(address).codes]
+    last = str(answers[-1].value)
+    return values.index(last) + 1 if last in values else None
+
+
+def _series(extent: Extent, participant: Participant, protocol: Protocol, name: str) -> tuple[nm.Covariate, ...]:
+    """A covariate of the dosing rule over time; one with a qualifier is no number, and is not there."""
+    address = _covariate_item(protocol, name)
+    if any(f"{analyte.form}.{analyte.id}" == address for analyte in protocol.analytes):
+        points = casebook.lab_series(extent.trial, address, participants=[participant.pk])
+        return tuple(nm.Covariate(one.sampled_on, one.value) for one in points if not one.qualifier)
+    return tuple(
+        nm.Covariate(
+            one.observed_on if not isinstance(one.observed_on, datetime) else one.observed_on.date(), one.value
+        )
+        for one in _answers(participant, protocol, address)
+        if isinstance(one.value, Decimal) and one.observed_on is not None and not one.qualifier
+    )
+
+
+def _date(moment: date | datetime) -> date:
+    return moment.date() if isinstance(moment, datetime) else moment
+
+
+def monitored_levels(extent: Extent) -> list[Table]:
+    """Each result of a monitored target with where it lies."""
+
+    def rows() -> Iterator[Row]:
+        targets = {target.id: target for protocol in extent.protocols.values() for target in protocol.targets}
+        for target in targets.values():
+            for point in casebook.lab_series(extent.trial, target.analyte, participants=list(extent.subjects)):
+                subject = extent.subjects[point.participant_id]
+                assay, qualifier = point.laboratory, point.qualifier
+                found = classify(target, Level(point.address, point.value, point.unit, assay, qualifier))
+                yield (
+                    *subject.keys,
+                    target.id,
+                    point.result_id,
+                    point.sampled_on,
+                    subject.day(point.sampled_on),
+                    point.sampled_at if point.has_time else None,
+                    point.address,
+                    qualifier,
+                    point.value,
+                    point.unit,
+                    assay,
+                    target.quantity,
+                    target.window,
+                    target.low,
+                    target.high,
+                    target.unit,
+                    target.assay,
+                    str(found.place),
+                    found.sentence,
+                )
+
+    columns = (
+        *KEYS,
+        Column("target", "Monitored target of the protocol"),
+        Column("result_id", "Row id, stable between exports", INTEGER),
+        Column("sampled_on", "Date of sampling at the site", DATE),
+        Column("sampled_day", "Study day of sampling", INTEGER),
+        Column("sampled_at", "Moment of sampling; empty where only the day is known", DATETIME),
+        Column("analyte", "Address of the analyte"),
+        Column("qualifier", "Below (<) or above (>) the value"),
+        Column("value", "Value in the canonical unit", NUMBER),
+        Column("unit", "Canonical unit"),
+        Column("assay", "Laboratory, which stands for the assay"),
+        Column("quantity", "Quantity of the target: trough, auc"),
+        Column("window", "Window of the target"),
+        Column("target_low", "Lower end, inside the target", NUMBER),
+        Column("target_high", "Upper end, inside the target", NUMBER),
+        Column("target_unit", "Unit of the target; results of another unit are not compared"),
+        Column("target_assay", "Assay of the target; local: that of any laboratory of the site"),
+        Column("place", "below, in, above, not known (a limit that does not settle it), or not comparable"),
+        Column("explanation", "The same in a sentence"),
+    )
+    label = "Drug levels against the monitored targets"
+    return [Table("monitored_levels", label, columns, lambda: (None, rows()), tells_group=True)]
+
+
 def deviations(extent: Extent) -> list[Table]:
     rows = (
         Deviation.objects.filter(participant__in=extent.participants)
@@ -1141,6 +1411,22 @@ DATASETS: Mapping[str, Dataset] = {
         Dataset("adverse_events", "Adverse events", "coded terms, grades, relations", adverse_events),
         Dataset("doses", "Dose worksheets", "plans and refusals", doses, Permission.VIEW_DOSE, tells_group=True),
         Dataset("administrations", "Administrations", "infusions given", administrations, Permission.VIEW_DOSE, True),
+        Dataset(
+            "monitored_levels",
+            "Monitored levels",
+            "drug levels against the targets of the protocol",
+            monitored_levels,
+            Permission.VIEW_DOSE,
+            tells_group=True,
+        ),
+        Dataset(
+            "nonmem",
+            "NONMEM files",
+            "doses, levels and covariates as numbers, and whom each ID means",
+            nonmem,
+            Permission.VIEW_DOSE,
+            tells_group=True,
+        ),
         Dataset("deviations", "Deviations", "departures from the protocol", deviations),
         Dataset("adjudications", "Adjudications", "endpoints as they stand", adjudications, Permission.VIEW_DASHBOARD),
         Dataset("gates", "Stage gates", "counts, proposals, decisions", gates, Permission.VIEW_DASHBOARD),

@@ -170,9 +170,11 @@ def readme(preface: Preface, tables: Sequence[Table], counts: dict[str, int]) ->
         "  codebook.csv: each column with its label, type, unit, code list and where it comes from",
         "  codelists.csv: each code with its label",
         "",
+        *_notes(tables),
         "Reading the files",
         "  UTF-8, comma, lines end with CR LF, quotes as in RFC 4180, the first line names the columns.",
-        "  Every file has the keys study, site and subject; rows are in a fixed order.",
+        "  Every file has the keys study, site and subject (but for numeric files, see their notes).",
+        "  Rows are in a fixed order.",
         "  Dates are ISO 8601. One that is known in part is written in part (2017-03), beside its precision; it is",
         "  never completed. Columns that end in _day hold the study day beside a date that is known to the day.",
         "  Moments end in Z: they are UTC.",
@@ -188,3 +190,12 @@ def readme(preface: Preface, tables: Sequence[Table], counts: dict[str, int]) ->
         "",
     ]
     return "\r\n".join("\n".join(lines).split("\n"))
+
+
+def _notes(tables: Sequence[Table]) -> list[str]:
+    """What a reader has to know of single files, each set of notes once."""
+    told: dict[tuple[str, ...], list[str]] = {}
+    for table in tables:
+        if table.notes:
+            told.setdefault(table.notes, []).append(f"{table.name}.csv")
+    return [line for notes, names in told.items() for line in (", ".join(names), *(f"  {one}" for one in notes), "")]

@@ -157,7 +157,10 @@ def _adherence(card: DoseCard) -> list[Block]:
     if verdict is not None and card.has_begun:
         low, high = plain(100 * verdict.low), plain(100 * verdict.high)
         state = "final" if verdict.is_final else "provisional"
-        said = f"{plain(verdict.given_mg)} of {plain(verdict.planned_mg)} mg = {plain(verdict.percent)} % ({state})"
+        plan = card.plan
+        rounded = f", rounded {plain(plan.total_mg)} mg" if plan is not None and plan.total_mg is not None else ""
+        share = f"{plain(verdict.percent)} % ({state})"
+        said = f"{plain(verdict.given_mg)} of {plain(verdict.planned_mg)} mg{rounded} = {share}"
         blocks.append(Facts((("Given over planned", f"{said}; allowed {low} to {high} %, both ends inside"),)))
     if card.end is not None:
         blocks.append(Paragraph(f"The course was declared ended on {card.end.ended_on:%d-%b-%Y}: {card.end.reason}"))
@@ -165,7 +168,8 @@ def _adherence(card: DoseCard) -> list[Block]:
         weight = "Major deviation" if one.is_major else "Deviation"
         named = f"{weight} {one.rule}" if one.rule else weight
         follows = " Out of the efficacy sets, in the safety set." if one.removes_from_efficacy else ""
-        blocks.append(Notice(f"{named}: {one.description}{follows}"))
+        waits = " It waits for a person to confirm it." if one.pk in card.awaiting else ""
+        blocks.append(Notice(f"{named}: {one.description}{waits}{follows}"))
     return blocks
 
 

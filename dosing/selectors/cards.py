@@ -33,9 +33,10 @@ from dosing.selectors.records import (
     release_of,
     worksheets_of,
 )
-from trials.domain.definition import ItemType
+from trials.domain.definition import CheckBy, ItemType
 from trials.models import Deviation, Membership, Participant
 from trials.permissions import may
+from trials.selectors import removal_rule
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ class DoseCard:
     scale: Scale | None
     end: CourseEnd | None
     deviations: tuple[Deviation, ...]
+    awaiting: frozenset[int]
     earlier: tuple[DoseWorksheet, ...]
     has_begun: bool
 
@@ -119,6 +121,7 @@ def dose_card(participant: Participant, membership: Membership, today: date, *, 
         and membership.user_id not in entered_by(participant, worksheet)
     )
     verdict = judged(participant, today)
+    deviations = tuple(participant.deviations.filter(is_void=False).order_by("rule", "pk"))
     shown = plan or worksheet
     lines = _lines(shown, given, today) if shown is not None and not shown.is_refused else _given_only(given)
     waste = [line.waste_mg for line in lines if line.waste_mg is not None]
@@ -147,10 +150,17 @@ def dose_card(participant: Participant, membership: Membership, today: date, *, 
         verdict=verdict,
         scale=_scale(verdict) if verdict is not None and given else None,
         end=course_end(participant),
-        deviations=tuple(participant.deviations.filter(is_void=False).order_by("rule", "pk")),
+        deviations=deviations,
+        awaiting=frozenset(one.pk for one in deviations if _awaits_a_person(participant, one)),
         earlier=tuple(row for row in rows if not row.is_current),
         has_begun=bool(given),
     )
+
+
+def _awaits_a_person(participant: Participant, deviation: Deviation) -> bool:
+    """Whether the rule of the deviation asks a person, who did not answer yet."""
+    rule = removal_rule(participant, deviation.rule) if deviation.rule else None
+    return rule is not None and rule.check is not CheckBy.AUTO and deviation.is_confirmed is None
 
 
 def _is_awaited(participant: Participant, worksheet: DoseWorksheet | None, today: date) -> bool:

@@ -74,6 +74,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: Callable[[], tuple[int | None, Iterator[Row]]] = field(compare=False)
     tells_group: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def within(tables: Iterable[Table], *, groups: bool, identifying: bool) -> tuple[tuple[Table, ...], tuple[str, ...]]:

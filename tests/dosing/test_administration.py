@@ -368,6 +368,8 @@ def test_plasmapheresis_after_the_first_dose_is_found_and_waits_for_a_person() -
     actions.bring_up_to_date(participant=fresh(participant))
     (found,) = standing(participant)
     assert (found.rule, found.is_confirmed) == ("D4", None)
+    card = selectors.dose_card(fresh(participant), world.bob, date(2025, 3, 24))
+    assert card.awaiting == {found.pk}
     items = selectors.computed_items(participant)
     assert items["EX_PLAN.APHERESES"].value == 1 and items["EX_PLAN.SOURCE"].value == "cord_blood"
 
