@@ -95,6 +95,7 @@ def _adjudicate_endpoint(
     protocol = version.protocol
     first_day = protocol.anchor.first_day
     answer = ANSWERS[endpoint.method]
+    decide = answer.prepared(protocol, endpoint)
     ids = [participant.pk for participant in people]
     standing = {
         row.participant_id: row
@@ -102,7 +103,7 @@ def _adjudicate_endpoint(
     }
     fresh: list[Adjudication] = []
     for records in datasets.records_of(version.trial, answer.reads(endpoint), first_day, ids, as_of=as_of):
-        outcome = answer.decide(protocol, endpoint, records)
+        outcome = decide(records)
         evaluable = evaluability(outcome, records)
         row = Adjudication(
             participant_id=records.participant,

@@ -87,7 +87,8 @@ def outcomes_of(
 ) -> dict[int, dict[str, Outcome]]:
     """The answer of each endpoint in each participant, on the data until ``as_of``."""
     reads = reduce(or_, (ANSWERS[e.method].reads(e) for e in endpoints), Reads())
+    prepared = {e.id: ANSWERS[e.method].prepared(protocol, e) for e in endpoints}
     return {
-        records.participant: {e.id: ANSWERS[e.method].decide(protocol, e, records) for e in endpoints}
+        records.participant: {name: answer(records) for name, answer in prepared.items()}
         for records in records_of(trial, reads, protocol.anchor.first_day, participants, as_of=as_of)
     }

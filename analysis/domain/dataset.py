@@ -21,7 +21,7 @@ CENSORED, EVENT, COMPETING = 0, 1, 2
 Value = str | float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Time:
     """Days from the anchor to the event, the competing event, or the last day known to be free of both."""
 
@@ -29,7 +29,7 @@ class Time:
     cause: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Subject:
     """One participant or external control.
 
@@ -70,7 +70,7 @@ class Subject:
         return None if day is None else Time(day - first_day, cause)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Dataset:
     """Everybody of a trial on the data of one moment. ``as_of`` is the last day that counts."""
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
+from functools import partial
+from typing import Any
 
 from analysis.domain import (
     acute_gvhd,
@@ -47,7 +49,8 @@ class Reads:
         return Reads(self.analytes | other.analytes, self.events | other.events, self.forms | other.forms)
 
 
-Decide = Callable[[Protocol, EndpointSpec, Records], Outcome]
+#: The rule is what ``Answer.rule`` made of the endpoint's parameters, once for all participants.
+Decide = Callable[[Protocol, EndpointSpec, Any, Records], Outcome]
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,14 @@ class Answer:
 
     version: str
     reads: Callable[[EndpointSpec], Reads]
+    rule: Callable[[EndpointSpec], Any]
     decide: Decide
     days: Callable[[EndpointSpec], tuple[int, ...]] = lambda spec: ()
     over_time: bool = True
+
+    def prepared(self, protocol: Protocol, spec: EndpointSpec) -> Callable[[Records], Outcome]:
+        """The function that answers ``spec`` for one participant after the other."""
+        return partial(self.decide, protocol, spec, self.rule(spec))
 
 
 def _kinds(names: Iterable[str]) -> frozenset[str]:
@@ -82,9 +90,9 @@ def _rule_of(spec: EndpointSpec, *, without: Sequence[str] = ()) -> dict[str, Fr
 # Values in a row ------------------------------------------------------------------------------------------------------
 
 
-def _consecutive(protocol: Protocol, spec: EndpointSpec, records: Records) -> Outcome:
+def _consecutive(protocol: Protocol, spec: EndpointSpec, rule: consecutive_threshold.Rule, records: Records) -> Outcome:
     found = consecutive_threshold.adjudicate(
-        consecutive_threshold.Rule.from_parameters(spec.parameters),
+        rule,
         records.measurements(spec.item),
         records.competing(spec.competing),
         as_of_day=records.as_of_day,
@@ -113,8 +121,7 @@ def _consecutive_days(spec: EndpointSpec) -> tuple[int, ...]:
 # The first of several events ------------------------------------------------------------------------------------------
 
 
-def _first_event(protocol: Protocol, spec: EndpointSpec, records: Records) -> Outcome:
-    rule = time_to_event.Rule.from_parameters(_rule_of(spec), competing=spec.competing)
+def _first_event(protocol: Protocol, spec: EndpointSpec, rule: time_to_event.Rule, records: Records) -> Outcome:
     history = time_to_event.History(
         records.participant,
         records.anchor_day,
@@ -162,11 +169,11 @@ def _horizon(spec: EndpointSpec) -> tuple[int, ...]:
 RECORDED_SYSTEMS = {"glucksberg": ("glucksberg_1994", "glucksberg_1994_gi4_iv"), "magic": ("magic",)}
 
 
-def _first_grade(protocol: Protocol, spec: EndpointSpec, records: Records) -> Outcome:
-    parameters = _rule_of(spec)
-    if str(parameters.get("event")) == "chronic_gvhd":
-        return _first_severity(spec, records, parameters)
-    rule = acute_gvhd.Rule.from_parameters(parameters)
+def _first_grade(
+    protocol: Protocol, spec: EndpointSpec, rule: acute_gvhd.Rule | chronic_gvhd.Rule, records: Records
+) -> Outcome:
+    if isinstance(rule, chronic_gvhd.Rule):
+        return _first_severity(spec, rule, records)
     system = acute_gvhd.SYSTEMS[rule.system]
     graded = [_acute(event, system) for event in records.of_kind("acute_gvhd")]
     label = f"grade {acute_gvhd.GRADE_NAMES[rule.at_least]}" + ("" if rule.at_least == 4 else " or more")
@@ -195,8 +202,12 @@ def _acute(event: Happened, system: acute_gvhd.GradingSystem) -> Graded:
     return Graded(event.earliest_day, event.latest_day, found.limits, event.row, found.sentence)
 
 
-def _first_severity(spec: EndpointSpec, records: Records, parameters: Mapping[str, Free]) -> Outcome:
-    rule = chronic_gvhd.Rule.from_parameters(parameters)
+def _grade_rule(spec: EndpointSpec) -> acute_gvhd.Rule | chronic_gvhd.Rule:
+    chronic = str(spec.parameters.get("event")) == "chronic_gvhd"
+    return (chronic_gvhd.Rule if chronic else acute_gvhd.Rule).from_parameters(_rule_of(spec))
+
+
+def _first_severity(spec: EndpointSpec, rule: chronic_gvhd.Rule, records: Records) -> Outcome:
     graded = []
     for event in records.of_kind("chronic_gvhd"):
         known = event.grade in chronic_gvhd.SEVERITIES
@@ -224,8 +235,7 @@ def _graded_events(spec: EndpointSpec) -> Reads:
 # Counts of neutrophils ------------------------------------------------------------------------------------------------
 
 
-def _engraftment(protocol: Protocol, spec: EndpointSpec, records: Records) -> Outcome:
-    rule = engraftment.NeutrophilRule.from_parameters(_rule_of(spec))
+def _engraftment(protocol: Protocol, spec: EndpointSpec, rule: engraftment.NeutrophilRule, records: Records) -> Outcome:
     counts = records.measurements(spec.item)
     recorded = records.of_kind("neutrophil_engraftment")
     if recorded and not counts:
@@ -238,12 +248,13 @@ def _engraftment(protocol: Protocol, spec: EndpointSpec, records: Records) -> Ou
     )
 
 
-def _graft_failure(protocol: Protocol, spec: EndpointSpec, records: Records) -> Outcome:
+def _graft_failure(
+    protocol: Protocol, spec: EndpointSpec, rule: engraftment.GraftFailureRule, records: Records
+) -> Outcome:
     """A graft failure that an investigator recorded stands; without one the counts decide."""
     recorded = records.of_kind("graft_failure")
     if recorded:
         return _as_recorded(spec, records, recorded[0])
-    rule = engraftment.GraftFailureRule.from_parameters(_rule_of(spec))
     second = records.of_kind("second_transplant")
     found = engraftment.graft_failure(
         rule,
@@ -305,9 +316,8 @@ def _graft_days(spec: EndpointSpec) -> tuple[int, ...]:
 # Viruses --------------------------------------------------------------------------------------------------------------
 
 
-def _reactivation(protocol: Protocol, spec: EndpointSpec, records: Records) -> Outcome:
+def _reactivation(protocol: Protocol, spec: EndpointSpec, rule: reactivation.Rule, records: Records) -> Outcome:
     """Episodes of the viral load; where there is no load at all, a reactivation that was recorded as an event."""
-    rule = reactivation.Rule.from_parameters(_rule_of(spec, without=("assays",)))
     # The numbers of different assays are never compared; each is compared with the threshold, where the definition
     # says that it holds for this assay.
     same = _names(spec, "assays")
@@ -344,15 +354,13 @@ def _reactivation(protocol: Protocol, spec: EndpointSpec, records: Records) -> O
 # Responses ------------------------------------------------------------------------------------------------------------
 
 
-def _response_on_day(protocol: Protocol, spec: EndpointSpec, records: Records) -> Outcome:
-    rule = response.DayRule.from_parameters(_rule_of(spec))
+def _response_on_day(protocol: Protocol, spec: EndpointSpec, rule: response.DayRule, records: Records) -> Outcome:
     rule = replace(rule, persistence_days=0) if _is_adjudicated(spec, records) else rule
     found = response.response_on_day(rule, _course(spec, records, best=False), as_of_day=records.as_of_day)
     return replace(found, verified=found.verified and spec.verified)
 
 
-def _best_response(protocol: Protocol, spec: EndpointSpec, records: Records) -> Outcome:
-    rule = response.Rule.from_parameters(_rule_of(spec))
+def _best_response(protocol: Protocol, spec: EndpointSpec, rule: response.Rule, records: Records) -> Outcome:
     rule = replace(rule, persistence_days=0) if _is_adjudicated(spec, records) else rule
     found = response.best_response(rule, _course(spec, records, best=True), as_of_day=records.as_of_day)
     return replace(found, verified=found.verified and spec.verified)
@@ -425,7 +433,7 @@ def _response_days(spec: EndpointSpec) -> tuple[int, ...]:
 # Rows of forms --------------------------------------------------------------------------------------------------------
 
 
-def _any_row(protocol: Protocol, spec: EndpointSpec, records: Records) -> Outcome:
+def _any_row(protocol: Protocol, spec: EndpointSpec, rule: None, records: Records) -> Outcome:
     """Whether a form was filled in for something on or after the day of the anchor; the first such day."""
     if records.as_of_day is None:
         return no_anchor(verified=spec.verified)
@@ -456,7 +464,7 @@ def _any_row(protocol: Protocol, spec: EndpointSpec, records: Records) -> Outcom
     )
 
 
-def _relative_reduction(protocol: Protocol, spec: EndpointSpec, records: Records) -> Outcome:
+def _relative_reduction(protocol: Protocol, spec: EndpointSpec, rule: None, records: Records) -> Outcome:
     """Whether a dose fell by a share between the first day and a later one. Both must have been recorded."""
     if records.as_of_day is None:
         return no_anchor(verified=spec.verified)
@@ -493,7 +501,7 @@ def doses_by_day(spec: EndpointSpec, records: Records) -> dict[int, Decimal]:
     return found
 
 
-def _value_in_target(protocol: Protocol, spec: EndpointSpec, records: Records) -> Outcome:
+def _value_in_target(protocol: Protocol, spec: EndpointSpec, rule: None, records: Records) -> Outcome:
     """Whether the last value of an exposure lies inside the target of the definition, both ends included."""
     if records.as_of_day is None:
         return no_anchor(verified=spec.verified)
@@ -553,6 +561,10 @@ def _form_reads(spec: EndpointSpec) -> Reads:
     return Reads(events=_kinds(spec.competing), forms=frozenset({form}))
 
 
+def _no_rule(spec: EndpointSpec) -> None:
+    """The parameters are few, and read where they are used."""
+
+
 def _check_reduction(spec: EndpointSpec) -> tuple[int, ...]:
     day = int(str(spec.parameters["day"]))
     check_at_least("day", day, 1)
@@ -563,24 +575,55 @@ ANSWERS: Mapping[str, Answer] = {
     "consecutive_threshold": Answer(
         consecutive_threshold.METHOD_VERSION,
         lambda spec: Reads(frozenset({spec.item}), _kinds(spec.competing)),
+        lambda spec: consecutive_threshold.Rule.from_parameters(spec.parameters),
         _consecutive,
         _consecutive_days,
     ),
     "first_event": Answer(
         time_to_event.METHOD_VERSION,
         lambda spec: Reads(events=_kinds((*_names(spec, "events"), *spec.competing, "death"))),
+        lambda spec: time_to_event.Rule.from_parameters(_rule_of(spec), competing=spec.competing),
         _first_event,
         _horizon,
     ),
-    "first_grade": Answer(acute_gvhd.METHOD_VERSION, _graded_events, _first_grade, _horizon),
-    "engraftment": Answer("1", _counted("neutrophil_engraftment"), _engraftment, _engraftment_days),
-    "graft_failure": Answer("1", _counted("graft_failure", "second_transplant"), _graft_failure, _graft_days),
-    "viral_reactivation": Answer("1", _counted("viral_reactivation"), _reactivation, _horizon),
-    "response_on_day": Answer("1", _response_reads, _response_on_day, _response_days, over_time=False),
-    "best_response": Answer("1", _response_reads, _best_response),
-    "any_row": Answer("1", _form_reads, _any_row),
-    "relative_reduction": Answer("1", _form_reads, _relative_reduction, _check_reduction, over_time=False),
-    "value_in_target": Answer("1", lambda spec: Reads(frozenset({spec.item})), _value_in_target, over_time=False),
+    "first_grade": Answer(acute_gvhd.METHOD_VERSION, _graded_events, _grade_rule, _first_grade, _horizon),
+    "engraftment": Answer(
+        "1",
+        _counted("neutrophil_engraftment"),
+        lambda spec: engraftment.NeutrophilRule.from_parameters(_rule_of(spec)),
+        _engraftment,
+        _engraftment_days,
+    ),
+    "graft_failure": Answer(
+        "1",
+        _counted("graft_failure", "second_transplant"),
+        lambda spec: engraftment.GraftFailureRule.from_parameters(_rule_of(spec)),
+        _graft_failure,
+        _graft_days,
+    ),
+    "viral_reactivation": Answer(
+        "1",
+        _counted("viral_reactivation"),
+        lambda spec: reactivation.Rule.from_parameters(_rule_of(spec, without=("assays",))),
+        _reactivation,
+        _horizon,
+    ),
+    "response_on_day": Answer(
+        "1",
+        _response_reads,
+        lambda spec: response.DayRule.from_parameters(_rule_of(spec)),
+        _response_on_day,
+        _response_days,
+        over_time=False,
+    ),
+    "best_response": Answer(
+        "1", _response_reads, lambda spec: response.Rule.from_parameters(_rule_of(spec)), _best_response
+    ),
+    "any_row": Answer("1", _form_reads, _no_rule, _any_row),
+    "relative_reduction": Answer("1", _form_reads, _no_rule, _relative_reduction, _check_reduction, over_time=False),
+    "value_in_target": Answer(
+        "1", lambda spec: Reads(frozenset({spec.item})), _no_rule, _value_in_target, over_time=False
+    ),
 }
 
 

@@ -13,7 +13,7 @@ ENDS: tuple[End, End] = ("earliest", "latest")
 DEATH = "death"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """One row that an answer rests on: its study day, its id where it has one, and what it says."""
 
@@ -22,7 +22,7 @@ class Evidence:
     row: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """An endpoint's answer in one participant, with its reasons.
 
@@ -104,6 +104,11 @@ def dated(events: Iterable[CompetingEvent], end: End, *, as_of_day: int) -> list
     days = [(e, max(e.earliest_day, 0) if end == "earliest" else e.latest_day) for e in after_anchor]
     exact = [CompetingEvent(event.kind, day, day, event.row) for event, day in days if day <= as_of_day]
     return sorted(exact, key=lambda event: (event.earliest_day, event.kind == DEATH, event.kind))
+
+
+def ends_of(events: Iterable[CompetingEvent]) -> tuple[End, ...]:
+    """The ends to read partial dates at; one is enough where every date is whole."""
+    return ENDS if any(event.earliest_day != event.latest_day for event in events) else ENDS[:1]
 
 
 def partly_dated(events: Iterable[CompetingEvent]) -> str:

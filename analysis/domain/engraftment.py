@@ -26,6 +26,7 @@ from analysis.domain.endpoint_outcomes import (
     beats,
     came_first,
     dated,
+    ends_of,
     no_anchor,
     partly_dated,
 )
@@ -159,7 +160,7 @@ def neutrophil_engraftment(
     if as_of_day is None:
         return no_anchor()
     rows, events = list(counts), list(competing)
-    readings = [_neutrophils(rule, rows, dated(events, end, as_of_day=as_of_day), as_of_day) for end in ENDS]
+    readings = [_neutrophils(rule, rows, dated(events, end, as_of_day=as_of_day), as_of_day) for end in ends_of(events)]
     return agreed(readings, because=partly_dated(events))
 
 
@@ -466,7 +467,7 @@ def graft_failure(
     own = [event for event in (records.second_transplant, records.autologous_recovery) if event is not None]
     unclear = [m.day for m in records.chimerism if m.value is not None and chimerism_class(rule.chimerism, m) is None]
     readings = []
-    for end, own_end, unclear_is_loss in product(ENDS, ENDS, (True, False)):
+    for end, own_end, unclear_is_loss in product(ends_of(events), ends_of(own), (True, False) if unclear else (True,)):
         ends = {event.kind: event.earliest_day for event in dated(own, own_end, as_of_day=as_of_day)}
         readings.append(
             _graft(

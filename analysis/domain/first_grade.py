@@ -21,6 +21,7 @@ from analysis.domain.endpoint_outcomes import (
     beats,
     came_first,
     dated,
+    ends_of,
     no_anchor,
     partly_dated,
 )
@@ -74,9 +75,11 @@ def adjudicate(
     reasons += [
         f"Day {a.earliest_day}: {a.open_because}" for a in assessments if a.grade.at_least(question.at_least) is None
     ]
+    highs = (False,) if all(a.grade.is_known for a in assessments) else (False, True)
+    days = ENDS if any(a.earliest_day != a.latest_day for a in assessments) else ENDS[:1]
     readings = [
         _one_reading(question, assessments, competing, is_high, day, other, as_of_day, last_assessment_day)
-        for is_high, day, other in product((False, True), ENDS, ENDS)
+        for is_high, day, other in product(highs, days, ends_of(competing))
     ]
     return agreed(readings, because=" ".join(reason for reason in reasons if reason))
 

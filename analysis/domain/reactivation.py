@@ -15,13 +15,13 @@ from itertools import product
 from analysis.domain.consecutive_threshold import CompetingEvent, Measurement, Reading, Status
 from analysis.domain.consecutive_threshold import Rule as Threshold
 from analysis.domain.endpoint_outcomes import (
-    ENDS,
     Evidence,
     Outcome,
     agreed,
     beats,
     came_first,
     dated,
+    ends_of,
     no_anchor,
     partly_dated,
 )
@@ -281,11 +281,13 @@ def adjudicate(
     if mixed:
         return Reactivation(Outcome(Status.INSUFFICIENT_DATA, mixed), ())
     events = list(competing)
+    unclear = [t.day for t in _tests(rule, records, as_of_day) if t.reading is Reading.UNKNOWN]
     readings = [
         _one_reading(rule, records, unknown, dated(events, end, as_of_day=as_of_day), as_of_day)
-        for unknown, end in product((Reading.AT_OR_ABOVE, Reading.BELOW), ENDS)
+        for unknown, end in product(
+            (Reading.AT_OR_ABOVE, Reading.BELOW) if unclear else (Reading.BELOW,), ends_of(events)
+        )
     ]
-    unclear = [t.day for t in _tests(rule, records, as_of_day) if t.reading is Reading.UNKNOWN]
     reasons = [partly_dated(events)]
     if unclear:
         days = ", ".join(str(day) for day in unclear)

@@ -15,7 +15,7 @@ from trials.domain.partial_dates import PartialDate
 from trials.domain.schedule import study_day
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LabValue:
     """One result in the canonical unit; the qualifier "nd" with the value 0 stands for "not detected"."""
 
@@ -27,7 +27,7 @@ class LabValue:
     row: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Happened:
     """One clinical event. A partial date spans the days it may be of."""
 
@@ -43,7 +43,7 @@ class Happened:
         return CompetingEvent(self.kind, self.earliest_day, self.latest_day, self.row)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entered:
     """One form as it was filled in: item id and the value as text; what was not answered is not in it."""
 
@@ -54,7 +54,7 @@ class Entered:
     row: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Records:
     """Everything that the endpoints of one participant rest on.
 
