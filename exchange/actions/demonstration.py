@@ -301,6 +301,8 @@ def _child(trial: Trial, site: Site, child: Child, today: date, by: Membership) 
     _visits_done(participant, by)
     for day, value in child.cd4.items():
         _draw(participant, graft + timedelta(days=day), {"LB.CD4": value, "LB.ALC": "0.40"}, zone, by)
+    if child.graft_in_days < -130:
+        _monitored_levels(participant, graft, zone, by)
     if child.graft_in_days < -90:
         adverse_events.record_adverse_event(
             participant=participant,
@@ -449,6 +451,26 @@ def _draw(
         values={address: Written(value, "10^9/L") for address, value in values.items()},
         by=by,
     )
+
+
+def _monitored_levels(participant: Participant, graft: date, zone: ZoneInfo, by: Membership) -> None:
+    """Invented levels of the drugs that the protocol monitors: some in the target, some below and above it."""
+    levels = (
+        (-5, "PC.BUSULFAN_AUC", "88.4", "mg·h/L"),
+        (3, "PC.CICLOSPORIN", "118", "µg/L"),
+        (10, "PC.CICLOSPORIN", "176", "µg/L"),
+        (17, "PC.CICLOSPORIN", "232", "µg/L"),
+        (24, "PC.CICLOSPORIN", "291", "µg/L"),
+        (31, "PC.CICLOSPORIN", "205", "µg/L"),
+    )
+    for day, address, value, unit in levels:
+        casebook.record_draw(
+            participant=participant,
+            sampled_at=datetime.combine(graft + timedelta(days=day), time(7, 45), zone),
+            laboratory="PRACTICE-LAB",
+            values={address: Written(value, unit)},
+            by=by,
+        )
 
 
 def _visits_done(participant: Participant, by: Membership) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -9,12 +10,16 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.urls import reverse
+from playwright.sync_api import Page, expect
 
 from casebook import actions as casebook
 from casebook.domain.results import Written
+from dosing import actions as dosing
 from dosing import selectors
 from dosing.domain.monitoring import Level, Place, classify, picture
-from tests.dosing.dose_world import fresh
+from tests.browser.watch import axe_violations
+from tests.dosing.dose_world import count, fresh, graft, weigh, with_table
 from tests.dosing.test_pages import SEES_DOSES, address, logged_in
 from tests.world import PEOPLE, World, build_world, definition
 from trials.domain.definition import Target
@@ -154,3 +159,25 @@ def test_monitoring_is_for_who_sees_doses(world: World, name: str) -> None:
         assert answer.status_code == (200 if name in SEES_DOSES else 403)
         if name in SEES_DOSES:
             assert "monitors no drug" in answer.content.decode()
+
+
+@pytest.mark.browser
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_card_and_timeline_are_read_in_either_theme(page: Page, sign_in: Callable[..., None], theme: str) -> None:
+    world, participant = monitored_world()
+    with_table(world)
+    graft(world, participant)
+    weigh(world, participant, "23.4")
+    count(world, participant, "0.8")
+    dosing.bring_up_to_date(participant=fresh(participant))
+    sign_in(world.user("bob"))
+    page.emulate_media(color_scheme="dark" if theme == "dark" else "light", reduced_motion="reduce")
+    page.goto(reverse("dosing:panel", kwargs={"trial": world.trial.code, "participant": participant.pk}))
+    expect(page.get_by_text("For whom this dose was made")).to_be_visible()
+    expect(page.get_by_role("heading", name="Ciclosporin trough")).to_be_visible()
+    expect(page.locator("#timeline-ciclosporin svg")).to_be_visible()
+    with page.expect_download() as taken:
+        page.get_by_role("link", name="Card as PDF").click()
+    assert taken.value.suggested_filename == f"dose-card-{participant}.pdf"
+    assert axe_violations(page) == []
