@@ -69,6 +69,64 @@ class DosingTable(models.Model):
         return f"{self.code} v{self.version}"
 
 
+class DosingModelQuerySet(models.QuerySet["DosingModel"]):
+    def visible_to(self, membership: Membership) -> Self:
+        """The models of the membership's trial: they belong to no site."""
+        return self.filter(trial_id=membership.trial_id)
+
+
+class DosingModel(models.Model):
+    """One version of a parameter set or a level-guided algorithm: its content, its source, and its three people."""
+
+    class Kind(models.TextChoices):
+        PARAMETERS = "parameters", "parameter set"
+        MAP = "map", "algorithm by estimate"
+        TABLE = "table", "algorithm by table"
+
+    trial = models.ForeignKey(Trial, on_delete=models.PROTECT, related_name="dosing_models")
+    kind = models.CharField(max_length=12, choices=Kind.choices)
+    code = models.SlugField(max_length=60)
+    version = models.PositiveIntegerField()
+    title = models.TextField()
+    status = models.CharField(max_length=12, choices=[(s.value, s.value.lower()) for s in TableStatus])
+    product = models.CharField(max_length=40)
+    is_synthetic = models.BooleanField(default=False)
+    source_citation = models.TextField()
+    licence_note = models.TextField(blank=True)
+    content = models.JSONField(help_text="the whole file in canonical form")
+    sha256 = models.CharField(max_length=64)
+    entered_by = models.ForeignKey(Membership, on_delete=models.PROTECT, null=True, related_name="+")
+    verified_by = models.ForeignKey(Membership, on_delete=models.PROTECT, null=True, related_name="+")
+    verified_at = models.DateTimeField(null=True)
+    approved_by = models.ForeignKey(Membership, on_delete=models.PROTECT, null=True, related_name="+")
+    approved_at = models.DateTimeField(null=True)
+    effective_from = models.DateField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = DosingModelQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["trial", "code", "version"], name="dosing_dosingmodel_unique"),
+            models.UniqueConstraint(
+                fields=["trial", "code"], condition=Q(status="ACTIVE"), name="dosing_dosingmodel_one_active"
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=[s.value for s in TableStatus]), name="dosing_dosingmodel_status_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__in=["parameters", "map", "table"]), name="dosing_dosingmodel_kind_known"
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="ACTIVE") | Q(approved_at__isnull=False, effective_from__isnull=False),
+                name="dosing_dosingmodel_active_is_approved",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.code} v{self.version}"
+
+
 class DoseWorksheet(models.Model):
     """One computed (or imported) dose plan, or the refusal to compute one. Frozen."""
 

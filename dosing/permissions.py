@@ -10,7 +10,7 @@ from django.core.exceptions import PermissionDenied
 
 from accounts.roles import Permission
 from dosing.domain.states import TableEvent, can
-from dosing.models import DoseWorksheet, DosingTable
+from dosing.models import DoseWorksheet, DosingModel, DosingTable
 from trials.domain.definition import Capture
 from trials.models import Membership, Participant, Trial
 from trials.permissions import NotPossible, may, require, require_for
@@ -108,7 +108,7 @@ def check_can_enter_table(by: Membership | None, trial: Trial, *, is_synthetic: 
         require(by, Permission.ENTER_DOSING_TABLE, doing="enter a dosing table", trial_id=trial.pk, site_matters=False)
 
 
-def check_can_verify_table(by: Membership | None, table: DosingTable) -> None:
+def check_can_verify_table(by: Membership | None, table: DosingTable | DosingModel) -> None:
     doing = "enter a dosing table a second time"
     if not _is_command_line(by, table):
         require(by, Permission.VERIFY_DOSING_TABLE, doing=doing, trial_id=table.trial_id, site_matters=False)
@@ -119,7 +119,7 @@ def check_can_verify_table(by: Membership | None, table: DosingTable) -> None:
         raise NotPossible(f"{table} is {table.status.lower()} already; only a draft is verified.")
 
 
-def check_can_approve_table(by: Membership | None, table: DosingTable) -> None:
+def check_can_approve_table(by: Membership | None, table: DosingTable | DosingModel) -> None:
     """The third person: neither who entered nor who verified it."""
     if not _is_command_line(by, table):
         require(
@@ -142,13 +142,13 @@ def check_synthetic_allowed(trial: Trial, *, is_synthetic: bool) -> None:
     """An invented table computes nothing for a real person, whatever the settings say."""
     if is_synthetic and not synthetic_allowed(trial):
         why = "the trial has real participants" if not trial.fictitious else "ALLOW_SYNTHETIC_DOSING is not set"
-        raise NotPossible(f"A synthetic table computes no dose here: {why}.")
+        raise NotPossible(f"A synthetic table or model computes no dose here: {why}.")
 
 
 def synthetic_allowed(trial: Trial) -> bool:
     return bool(settings.ALLOW_SYNTHETIC_DOSING) and trial.fictitious
 
 
-def _is_command_line(by: Membership | None, table: DosingTable) -> bool:
+def _is_command_line(by: Membership | None, table: DosingTable | DosingModel) -> bool:
     """Without a person, only a synthetic table that the command line entered goes on."""
     return by is None and table.is_synthetic and table.entered_by is None

@@ -15,6 +15,7 @@ from dosing.actions.administrations import (
     void_administration,
 )
 from dosing.actions.cards import take_card
+from dosing.actions.models import approve_model, enter_model, verify_model
 from dosing.actions.needs import need
 from dosing.actions.tables import TableDiffers, approve_table, enter_table, findings_for, verify_table
 from dosing.actions.worksheets import (
@@ -32,12 +33,14 @@ __all__ = [
     "Conflict",
     "InfusionRow",
     "TableDiffers",
+    "approve_model",
     "approve_table",
     "bring_up_to_date",
     "check_administered",
     "compute_worksheet",
     "correct_administration",
     "end_course",
+    "enter_model",
     "enter_table",
     "findings_for",
     "import_administrations",
@@ -47,6 +50,7 @@ __all__ = [
     "release_worksheet",
     "resume_course",
     "take_card",
+    "verify_model",
     "verify_table",
     "verify_worksheet",
     "void_administration",

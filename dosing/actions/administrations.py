@@ -363,7 +363,8 @@ def _follow(participant: Participant) -> None:
     """What a change of the given doses leads to, in the same transaction; what waits for a day is marked."""
     check_administered(participant=participant)
     plan = selectors.plan_of_record(participant)
-    if plan is None:
+    if plan is None or plan.method == "level_guided":
+        # An infusion's amount and times are what a level is read by: the sweep, or a release, computes anew.
         need([participant.pk])
     elif plan.last_day_on is not None and plan.last_day_on >= timezone.localdate():
         done(participant, since=timezone.now(), next_on=plan.last_day_on + timedelta(days=1))

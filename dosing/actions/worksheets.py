@@ -16,6 +16,7 @@ from dosing import selectors
 from dosing.actions.administrations import check_administered, locked
 from dosing.actions.needs import done
 from dosing.domain import nomogram
+from dosing.domain.level_guided import Guided
 from dosing.domain.nomogram import plain
 from dosing.domain.worksheet import GRAFT, METHOD_VERSIONS, WEIGHT, DoseDay, Worksheet, compute, rounded_amounts
 from dosing.models import DoseRelease, DoseVerification, DoseWorksheet
@@ -41,15 +42,17 @@ CALCULATION, IMPORT = DoseWorksheet.Source.CALCULATION, DoseWorksheet.Source.IMP
 def compute_worksheet(*, participant: Participant, by: Membership | None = None, reason: str = "") -> DoseWorksheet:
     """Compute the dose from the facts as they are now, or store why there is none; the same facts give the same row.
 
-    From the first infusion on the plan stands: it is computed only where there is none yet.
+    From the first infusion on the plan stands: it is computed only where there is none yet, or where levels guide
+    the days that are still open.
     """
     check_can_compute(by, participant)
     participant = locked(participant)
     now = timezone.now()
     standing = selectors.current_worksheet(participant)
-    if standing is not None and not standing.is_refused and selectors.first_infusion(participant) is not None:
-        return standing
+    has_begun = selectors.first_infusion(participant) is not None
     asked = selectors.ask(participant)
+    if standing is not None and not standing.is_refused and has_begun and not asked.is_guided:
+        return standing
     if standing is not None and standing.input_sha256 == asked.sha256:
         return standing
     answer = compute(asked.question)
@@ -63,7 +66,8 @@ def compute_worksheet(*, participant: Participant, by: Membership | None = None,
             source=CALCULATION,
             is_plan_of_record=not answer.is_refused and not has_import,
             is_refused=answer.is_refused,
-            is_synthetic=bool(asked.table and asked.table.is_synthetic and not answer.is_refused),
+            is_synthetic=not answer.is_refused
+            and (asked.is_synthetic or bool(asked.table and asked.table.is_synthetic)),
             method=asked.question.spec.method,
             method_version=METHOD_VERSIONS.get(asked.question.spec.method, ""),
             protocol_version=participant.protocol_version,
@@ -122,6 +126,7 @@ def as_stored(answer: Worksheet) -> dict[str, object]:
             {"code": one.code.value, "sentence": one.sentence, "way_out": one.way_out} for one in answer.refusals
         ],
         "cell": [plain(cell.weight_lo), plain(cell.alc_lo), cell.stem_cell_source] if cell else None,
+        **({"guided": guided_as_stored(answer.guided)} if answer.guided is not None else {}),
         "applicability": [
             {
                 "id": one.id,
@@ -133,6 +138,42 @@ def as_stored(answer: Worksheet) -> dict[str, object]:
             }
             for one in answer.applicability
         ],
+    }
+
+
+def guided_as_stored(guided: Guided) -> dict[str, object]:
+    """The proposal, or the reasons why there is none, in the target's unit."""
+    refusals = [{"code": one.code.value, "sentence": one.sentence, "way_out": one.way_out} for one in guided.refusals]
+    one = guided.proposal
+    if one is None:
+        return {"proposal": None, "refusals": refusals}
+    curve = one.curve
+    return {
+        "refusals": refusals,
+        "proposal": {
+            "mg_each": plain(one.mg_each),
+            "fixed_mg_each": plain(one.fixed_mg_each),
+            "target": {
+                "id": one.target.id,
+                "low": plain(one.target.low) if one.target.low is not None else None,
+                "high": plain(one.target.high) if one.target.high is not None else None,
+                "unit": one.target.unit,
+                "assay": one.target.assay,
+                "window": one.target.window,
+                "population": one.target.population,
+            },
+            "levels_used": one.levels_used,
+            "levels_excluded": one.levels_excluded,
+            "limits": list(one.limits),
+            "to_date": one.to_date,
+            "at_planned": one.at_planned,
+            "at_proposed": one.at_proposed,
+            "interval": list(one.interval) if one.interval is not None else None,
+            "shrinkage": dict(one.shrinkage),
+            "mainly_population": list(one.mainly_population),
+            "etas": dict(one.etas),
+            "parameters": {name: float(value) for name, value in vars(curve.parameters).items()} if curve else None,
+        },
     }
 
 
@@ -381,9 +422,10 @@ def release_worksheet(*, worksheet: DoseWorksheet, by: Membership, reason: str =
 
 def _check_current(worksheet: DoseWorksheet) -> None:
     """The facts under the participant's lock are those the dose was computed from."""
-    if selectors.first_infusion(worksheet.participant) is not None:
+    asked = selectors.ask(worksheet.participant)
+    if selectors.first_infusion(worksheet.participant) is not None and not asked.is_guided:
         raise NotPossible("The course has begun; the dose was released, or given without a release.")
-    if selectors.ask(worksheet.participant).sha256 != worksheet.input_sha256:
+    if asked.sha256 != worksheet.input_sha256:
         raise Conflict(
             "A value that this dose rests on was changed after it was computed. The dose is computed anew: verify that."
         )

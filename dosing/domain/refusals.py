@@ -27,6 +27,17 @@ class Stop(StrEnum):
     BOUNDS = "bounds"
     ROUNDING = "rounding"
     NO_ALGORITHM = "no_algorithm"
+    ALGORITHM_CHANGED = "algorithm_changed"
+    UNVERIFIED = "unverified"
+    TARGET = "target"
+    ASSAY = "assay"
+    LEVEL_TIME = "level_time"
+    NO_STOP_TIME = "no_stop_time"
+    DUPLICATE = "duplicate"
+    BELOW_LIMIT = "below_limit"
+    TOO_FEW_LEVELS = "too_few_levels"
+    LATE = "late"
+    NO_ESTIMATE = "no_estimate"
     DEFINITION = "definition"
 
 

@@ -12,11 +12,12 @@ from datetime import date, datetime, time, timedelta
 from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
 
 from trials.domain.answers import Answer
-from trials.domain.definition import Covariate, DosingSpec, Rounding
+from trials.domain.definition import Covariate, DosingSpec, Rounding, Target
 from trials.domain.partial_dates import PartialDate, completed_years
 from trials.domain.schedule import date_of_day, study_day
 
 from .applicability import Applied, check_of_product, is_warning_only, stops
+from .level_guided import Algorithm, GivenInfusion, Guided, LevelModel, LevelQuestion, LevelSample, fixed_mg, propose
 from .nomogram import Band, Cell, Found, Table, look_up, plain
 from .refusals import Refusal, Stop
 
@@ -66,6 +67,29 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class LevelFacts:
+    """What a level-guided dose rests on besides the covariates; ``levels`` are those that may guide the open days.
+
+    ``algorithm`` is None where none is in force; ``refusal`` says why one that is there cannot be used.
+    """
+
+    algorithm: Algorithm | None = None
+    model: LevelModel | None = None
+    refusal: Refusal | None = None
+    target: Target | None = None
+    levels: tuple[LevelSample, ...] = ()
+    infusions: tuple[GivenInfusion, ...] = ()
+    graft_at: datetime | None = None
+    graft_has_time: bool = False
+    may_use_unverified: bool = False
+
+    @property
+    def guides(self) -> bool:
+        """Whether there are as many levels as the algorithm asks for: before that the fixed dose is the plan."""
+        return self.algorithm is not None and len(self.levels) >= self.algorithm.at_least_levels
+
+
+@dataclass(frozen=True)
 class Question:
     """Everything that a dose may rest on. Moments are in the site's own time."""
 
@@ -81,6 +105,7 @@ class Question:
     table_refusal: Refusal | None = None
     conditions: Mapping[str, Reading] = field(default_factory=dict)
     protocol_checks: tuple[Applied, ...] = ()
+    level_facts: LevelFacts = field(default_factory=LevelFacts)
 
 
 @dataclass(frozen=True)
@@ -115,6 +140,7 @@ class Worksheet:
     days: tuple[DoseDay, ...] = ()
     cell: Cell | None = None
     applicability: tuple[Applied, ...] = ()
+    guided: Guided | None = None
 
     @property
     def is_refused(self) -> bool:
@@ -181,17 +207,137 @@ def fixed_per_kg(question: Question) -> Worksheet:
 
 
 def level_guided(question: Question) -> Worksheet:
-    """Levels are recorded; a dose is proposed only by an approved algorithm, and none is loaded."""
-    algorithm = question.spec.parameters.get("algorithm") or "named by the protocol"
+    """The fixed dose first; once the levels are there, the open days as the approved algorithm proposes them.
+
+    What speaks against a proposal leaves the fixed dose on the open days, with each reason as a warning: who releases
+    it signs the fallback with a reason. Without an algorithm in force nothing is computed.
+    """
+    facts, spec = question.level_facts, question.spec
+    algorithm = facts.algorithm
+    if facts.refusal is not None:
+        return Worksheet((facts.refusal,))
+    if algorithm is None:
+        named = spec.parameters.get("algorithm") or "named by the protocol"
+        sentence = f"The dose follows the drug levels by the algorithm “{named}”, which is not approved here."
+        way_out = "Record the levels and the doses that the physician orders; nothing is proposed."
+        return Worksheet((Refusal(Stop.NO_ALGORITHM, sentence, way_out),))
+    refusals: list[Refusal] = []
+    measured, opened = listed_days(spec, "measure_on"), listed_days(spec, "adjust_on")
+    if not measured or not opened or set(measured) & set(opened) or facts.target is None:
+        sentence = "The protocol does not say on which days levels are taken, which doses they adjust, or the target."
+        refusals.append(Refusal(Stop.DEFINITION, sentence, "Give `measure_on`, `adjust_on` and `target`."))
+    if algorithm.product != spec.product:
+        sentence = f"{algorithm.name} is for {algorithm.product}, the protocol gives {spec.product}."
+        refusals.append(Refusal(Stop.PRODUCT, sentence, "Approve an algorithm for the protocol's product."))
+    if not (algorithm.is_verified and not algorithm.is_synthetic) and not facts.may_use_unverified:
+        sentence = f"{algorithm.name} is not verified for patients, so nothing is proposed from it."
+        refusals.append(Refusal(Stop.UNVERIFIED, sentence, "Approve a verified one."))
+    first = _first_dose(question, measured[0] if measured else spec.start_day, refusals)
+    weight = _number(question, WEIGHT, first, refusals)
+    covariates = {}
+    for name in facts.model.population.covariates if facts.model is not None else ():
+        value = weight if name == WEIGHT else _number(question, name, first, refusals)
+        if value is not None:
+            covariates[name] = float(value)
+    if refusals or weight is None or first is None or question.anchor_date is None or facts.target is None:
+        return Worksheet(tuple(refusals))
+    fixed = fixed_mg(algorithm, weight)
+    guided, warnings = None, _remarks(question, first)
+    if facts.guides:
+        guided = _guided(question, algorithm, weight, covariates, measured, opened)
+        warnings += _guided_remarks(guided, fixed)
+    else:
+        sentence = (
+            f"The doses of day {' and '.join(str(day) for day in opened)} are the fixed ones: {len(facts.levels)} of "
+            f"{algorithm.at_least_levels} levels are there, and with all of them a dose is proposed."
+        )
+        warnings.append(Warned("awaits_levels", sentence))
+    proposed = guided.proposal.mg_each if guided is not None and guided.proposal is not None else fixed
+    amounts = [(day, fixed if day in measured else proposed) for day in sorted((*measured, *opened))]
+    total = sum((mg for _, mg in amounts), Decimal(0))
+    mg_per_kg = (total / weight).quantize(Decimal("0.0001"), ROUND_HALF_UP)
+    outside = _out_of_bounds(spec, mg_per_kg, len(amounts))
+    if outside is not None:
+        return Worksheet((outside,))
+    anchor, first_day = question.anchor_date, question.first_day
+    steps = [
+        *[(reading.label, _reading_words(reading)) for reading in question.readings.values()],
+        ("Algorithm", algorithm.name),
+        *([("Parameter set", facts.model.name)] if facts.model is not None else []),
+        ("Fixed dose", f"{plain(weight)} kg × {plain(algorithm.fixed_mg_per_kg)} mg/kg a day = {plain(fixed)} mg"),
+        *[("Level", one.words()) for one in (facts.levels if facts.guides else ())],
+        ("Rounding", f"steps of {plain(algorithm.round_to_mg)} mg, half up, never over a limit"),
+        ("Below the limit", "levels below the limit of quantification are excluded, never taken as 0"),
+    ]
     return Worksheet(
-        (
-            Refusal(
-                Stop.NO_ALGORITHM,
-                f"The dose follows the drug levels by the algorithm “{algorithm}”, which is not public and not loaded.",
-                "Record the levels and the doses that the physician orders; nothing is proposed.",
-            ),
+        warnings=tuple(warnings),
+        trace=tuple(steps),
+        total_mg_per_kg=mg_per_kg,
+        planned_mg=total,
+        days=tuple(
+            _infusion(date_of_day(day, anchor, first_day), mg, spec.rounding, anchor, first_day) for day, mg in amounts
+        ),
+        guided=guided,
+    )
+
+
+def _guided(
+    question: Question,
+    algorithm: Algorithm,
+    weight_kg: Decimal,
+    covariates: Mapping[str, float],
+    measured: tuple[int, ...],
+    opened: tuple[int, ...],
+) -> Guided:
+    facts = question.level_facts
+    assert facts.target is not None
+    if facts.graft_at is None or (facts.target.window != "total" and not facts.graft_has_time):
+        sentence = "The time of the graft is not known, and the target's window depends on it."
+        return Guided(refusals=(Refusal(Stop.NO_DATE, sentence, "Record the date and time of the graft."),))
+    return propose(
+        LevelQuestion(
+            algorithm=algorithm,
+            model=facts.model,
+            target=facts.target,
+            product=question.spec.product,
+            weight_kg=weight_kg,
+            covariates=covariates,
+            levels=facts.levels,
+            infusions=facts.infusions,
+            measured_days=measured,
+            open_days=opened,
+            graft_at=facts.graft_at,
+            may_use_unverified=facts.may_use_unverified,
         )
     )
+
+
+def _guided_remarks(guided: Guided, fixed_mg_each: Decimal) -> list[Warned]:
+    """What whoever releases the dose answers with a reason: no proposal, a limit, an estimate that says little."""
+    proposal = guided.proposal
+    if proposal is None:
+        sentence = f"Nothing is proposed: the fixed dose of {plain(fixed_mg_each)} mg stands on the open days."
+        return [Warned("fallback", sentence), *(Warned(f"no_{one.code.value}", str(one)) for one in guided.refusals)]
+    found = [
+        Warned("at_limit", f"The proposed dose stands at a limit of the algorithm: {limit}.")
+        for limit in proposal.limits
+    ]
+    if proposal.mainly_population:
+        said = ", ".join(proposal.mainly_population)
+        sentence = f"The levels say little about {said} (shrinkage above 30 %): there the estimate is mainly the "
+        found.append(Warned("shrinkage", f"{sentence}population's value."))
+    if proposal.is_inside is False:
+        found.append(Warned("outside_target", "The exposure expected at the proposed dose lies outside the target."))
+    if proposal.levels_excluded:
+        sentence = f"Below the limit of quantification and excluded: {proposal.levels_excluded} of the levels."
+        found.append(Warned("below_limit", sentence))
+    return found
+
+
+def listed_days(spec: DosingSpec, name: str) -> tuple[int, ...]:
+    """Study days that a parameter of the method lists, such as ``measure_on``."""
+    listed = spec.parameters.get(name)
+    return tuple(sorted(int(str(one)) for one in listed)) if isinstance(listed, tuple | list) else ()
 
 
 #: Method of a definition → its function.
@@ -201,7 +347,7 @@ METHODS: Mapping[str, Callable[[Question], Worksheet]] = {
     "level_guided": level_guided,
 }
 #: Raised by one whenever a method gives another answer to the same question.
-METHOD_VERSIONS: Mapping[str, str] = {"nomogram": "1", "fixed_per_kg": "1", "level_guided": "1"}
+METHOD_VERSIONS: Mapping[str, str] = {"nomogram": "1", "fixed_per_kg": "1", "level_guided": "2"}
 
 
 def compute(question: Question) -> Worksheet:

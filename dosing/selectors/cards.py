@@ -28,6 +28,7 @@ from dosing.selectors.records import (
     administrations_of,
     agreed_verification,
     course_end,
+    is_open_proposal,
     judged,
     plan_of_record,
     release_of,
@@ -107,7 +108,12 @@ def dose_card(participant: Participant, membership: Membership, today: date, *, 
     given = list(administrations_of(participant).filter(is_void=False))
     agreed = agreed_verification(worksheet) if worksheet else None
     released = release_of(worksheet) if worksheet else None
-    stands = worksheet is not None and not worksheet.is_refused and not given and imported is None
+    stands = (
+        worksheet is not None
+        and not worksheet.is_refused
+        and (not given or is_open_proposal(worksheet, given))
+        and imported is None
+    )
     is_second = (
         stands
         and worksheet is not None

@@ -16,18 +16,29 @@ from audit.models import TrailRow
 from casebook import selectors as casebook
 from dosing.domain import nomogram
 from dosing.domain.applicability import Applied, checks_of_protocol
+from dosing.domain.level_guided import GivenInfusion, LevelSample
+from dosing.domain.model_files import to_algorithm, to_model
 from dosing.domain.nomogram import Table
 from dosing.domain.refusals import Refusal, Stop
 from dosing.domain.states import TableStatus
 from dosing.domain.table_rules import Bounds
-from dosing.domain.worksheet import METHOD_VERSIONS, Question, Reading, spec_for
-from dosing.models import Administration, DoseWorksheet, DosingTable
+from dosing.domain.worksheet import (
+    METHOD_VERSIONS,
+    LevelFacts,
+    Moment,
+    Question,
+    Reading,
+    listed_days,
+    moment_words,
+    spec_for,
+)
+from dosing.models import Administration, DoseWorksheet, DosingModel, DosingTable
 from dosing.permissions import synthetic_allowed
 from trials.domain.conditions import Observed, Value
 from trials.domain.definition import Capture, Covariate, DosingSpec, Item, Protocol
 from trials.domain.observations import labels
 from trials.domain.partial_dates import PartialDate
-from trials.domain.schedule import date_of_day
+from trials.domain.schedule import date_of_day, study_day
 from trials.models import Membership, Participant, ProtocolVersion, Trial
 
 # --- The rule that holds for a participant ------------------------------------------------------------------------
@@ -91,7 +102,7 @@ def content_of(table: DosingTable) -> Table:
     return nomogram.from_data(table.content)
 
 
-def is_intact(table: DosingTable) -> bool:
+def is_intact(table: DosingTable | DosingModel) -> bool:
     """Whether the content is what was entered: its hash says so."""
     return nomogram.sha256(table.content) == table.sha256
 
@@ -124,6 +135,211 @@ def bounds_for(trial: Trial, code: str) -> tuple[Bounds, tuple[str, ...]] | None
     return None
 
 
+# --- Levels and the algorithm -------------------------------------------------------------------------------------
+
+
+def active_model(trial: Trial, code: str) -> DosingModel | None:
+    return DosingModel.objects.filter(trial=trial, code=code, status=TableStatus.ACTIVE).first()
+
+
+def models(membership: Membership) -> QuerySet[DosingModel]:
+    """The parameter sets and algorithms of the trial."""
+    return (
+        DosingModel.objects.visible_to(membership)
+        .select_related("entered_by__user", "verified_by__user", "approved_by__user", "trial")
+        .order_by("code", "-version")
+    )
+
+
+def model_for(membership: Membership, pk: int) -> DosingModel:
+    return models(membership).get(pk=pk)
+
+
+def algorithms_named(trial: Trial) -> list[str]:
+    """The level-guided algorithms that the protocol in force names."""
+    spec = trial.protocol.dosing
+    if spec is None:
+        return []
+    specs = [spec_for(spec, group) for group in spec.by_group] if spec.by_group else [spec]
+    return [str(one.parameters["algorithm"]) for one in specs if one is not None and one.parameters.get("algorithm")]
+
+
+@dataclass(frozen=True)
+class _Guide:
+    """The facts of a level-guided dose, with what is stored of them and the results they come from."""
+
+    facts: LevelFacts
+    algorithm: DosingModel | None = None
+    model: DosingModel | None = None
+    results: tuple[int, ...] = ()
+    open_days: tuple[int, ...] = ()
+
+    @property
+    def is_synthetic(self) -> bool:
+        return any(row is not None and row.is_synthetic for row in (self.algorithm, self.model))
+
+    def stored(self) -> dict[str, object]:
+        """Levels, infusions and graft count once there are enough levels: until then the fixed dose does not wait
+        for them, and what changes them does not change it."""
+        facts = self.facts
+        said: dict[str, object] = {
+            "algorithm": _version(self.algorithm),
+            "model": _version(self.model),
+            "algorithm_refusal": facts.refusal.code.value if facts.refusal else None,
+        }
+        if facts.guides:
+            target = facts.target
+            said["target"] = (
+                [target.id, str(target.low), str(target.high), target.unit, target.assay, target.window]
+                if target is not None
+                else None
+            )
+            said["levels"] = [
+                {
+                    "result": result,
+                    "assay": one.assay,
+                    "lower_limit": nomogram.plain(one.lower_limit) if one.lower_limit is not None else None,
+                }
+                for result, one in zip(self.results, facts.levels, strict=True)
+            ]
+            said["infusions"] = [
+                {
+                    "day": one.day,
+                    "started_at": one.started_at.isoformat(),
+                    "stopped_at": one.stopped_at.isoformat() if one.stopped_at else None,
+                    "mg": nomogram.plain(one.mg),
+                }
+                for one in facts.infusions
+            ]
+            said["open_days"] = list(self.open_days)
+            said["graft_at"] = facts.graft_at.isoformat() if facts.graft_at else None
+            said["graft_has_time"] = facts.graft_has_time
+        return said
+
+    def readings(self) -> list[Reading]:
+        """The levels as covariates: the second person enters each of them again."""
+        if not self.facts.guides:
+            return []
+        return [
+            Reading(
+                id=f"level_{count}",
+                label=f"Level of {moment_words(one.taken_at)}",
+                value=one.value,
+                unit=one.unit,
+                qualifier=one.qualifier,
+                observed_at=one.taken_at,
+                source=f"laboratory {one.assay}".strip(),
+            )
+            for count, one in enumerate(self.facts.levels, start=1)
+        ]
+
+
+def _version(row: DosingModel | None) -> dict[str, object] | None:
+    return {"code": row.code, "version": row.version, "sha256": row.sha256} if row is not None else None
+
+
+def _guide(
+    participant: Participant, protocol: Protocol, spec: DosingSpec, anchor_day: date | None, zone: ZoneInfo
+) -> _Guide:
+    """Algorithm, parameter set, levels and infusions, where the rule is guided by levels."""
+    code = spec.parameters.get("algorithm")
+    if spec.method != "level_guided" or not isinstance(code, str):
+        return _Guide(LevelFacts())
+    row = active_model(participant.trial, code)
+    if row is None or row.kind == DosingModel.Kind.PARAMETERS:
+        return _Guide(LevelFacts())
+    algorithm = to_algorithm(row.content, str(row))
+    set_row = active_model(participant.trial, algorithm.parameter_set) if algorithm.parameter_set else None
+    if set_row is not None and set_row.kind != DosingModel.Kind.PARAMETERS:
+        set_row = None
+    refusal = next((found for one in (row, set_row) if (found := _unusable(one, participant.trial))), None)
+    target = next((one for one in protocol.targets if one.id == spec.parameters.get("target")), None)
+    model = to_model(set_row.content, str(set_row)) if set_row is not None and refusal is None else None
+    given = [
+        GivenInfusion(
+            day=study_day(started.date(), anchor_day, protocol.anchor.first_day),
+            started_at=started,
+            stopped_at=one.stopped_at.astimezone(zone).replace(tzinfo=None),
+            mg=one.dose_mg,
+        )
+        for one in Administration.objects.filter(participant=participant, is_void=False).order_by("started_at")
+        if anchor_day is not None
+        for started in [one.started_at.astimezone(zone).replace(tzinfo=None)]
+    ]
+    analyte = model.analyte if model is not None else _level_analyte(protocol, algorithm.level_unit)
+    open_days = listed_days(spec, "adjust_on")
+    samples: list[tuple[LevelSample, int]] = []
+    if analyte and open_days and anchor_day is not None:
+        open_on = date_of_day(open_days[0], anchor_day, protocol.anchor.first_day)
+        for point in casebook.lab_series(participant.trial, analyte, participants=[participant.pk]):
+            if point.sampled_on <= open_on:
+                at = point.sampled_at.astimezone(zone).replace(tzinfo=None) if point.has_time else point.sampled_on
+                samples.append((_sample(point, at), point.result_id))
+    begun = any(one.day in open_days for one in given)
+    graft_at, has_time = _graft(participant, protocol, anchor_day)
+    facts = LevelFacts(
+        algorithm=algorithm,
+        model=model,
+        refusal=refusal,
+        target=target,
+        # From the first open infusion on nothing is proposed: the plan that was given stands.
+        levels=() if begun else tuple(one for one, _ in samples),
+        infusions=tuple(given),
+        graft_at=graft_at,
+        graft_has_time=has_time,
+        may_use_unverified=synthetic_allowed(participant.trial),
+    )
+    return _Guide(facts, row, set_row, () if begun else tuple(pk for _, pk in samples), open_days)
+
+
+def _unusable(row: DosingModel | None, trial: Trial) -> Refusal | None:
+    if row is None:
+        return None
+    if not is_intact(row):
+        sentence = f"{row} is not what was approved: its hash differs."
+        return Refusal(Stop.ALGORITHM_CHANGED, sentence, "Tell the data manager; it is entered anew.")
+    if row.is_synthetic and not synthetic_allowed(trial):
+        sentence = f"{row} is synthetic and computes no dose for a real participant."
+        return Refusal(Stop.SYNTHETIC, sentence, "Approve the sponsor's own.")
+    return None
+
+
+def _level_analyte(protocol: Protocol, unit: str) -> str:
+    """An algorithm without a set reads the levels of its unit."""
+    return next((f"{one.form}.{one.id}" for one in protocol.analytes if one.canonical_unit == unit), "")
+
+
+def _sample(point: casebook.LabPoint, at: Moment) -> LevelSample:
+    return LevelSample(
+        value=point.value,
+        unit=point.unit,
+        assay=point.laboratory,
+        taken_at=at,
+        qualifier=point.qualifier,
+        lower_limit=point.lower_limit,
+        analyte=point.address,
+    )
+
+
+def _graft(participant: Participant, protocol: Protocol, anchor_day: date | None) -> tuple[datetime | None, bool]:
+    """The graft's moment; noon of its planned day where its time is not recorded yet, which a total does not feel."""
+    if anchor_day is None:
+        return None, False
+    noon = datetime.combine(anchor_day, time(12))
+    try:
+        series = casebook.item_series(participant, protocol.anchor.item)
+    except KeyError:
+        return noon, False
+    for one in reversed(series):
+        text = str(one.value or "")
+        if len(text) > len("2025-01-01") and text.startswith(anchor_day.isoformat()):
+            try:
+                return datetime.fromisoformat(text).replace(tzinfo=None), True
+            except ValueError:
+                break
+    return noon, False
+
+
 # --- The question -------------------------------------------------------------------------------------------------
 
 
@@ -135,6 +351,12 @@ class Asked:
     table: DosingTable | None
     inputs: dict[str, object]
     sha256: str
+    is_synthetic: bool = False
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether levels guide the dose of days that are still open: then a course that has begun is planned anew."""
+        return self.question.level_facts.guides
 
 
 def ask(participant: Participant) -> Asked:
@@ -155,6 +377,7 @@ def ask(participant: Participant) -> Asked:
     table = content_of(row) if row is not None and refusal is None else None
     conditions = _conditions(participant, protocol, table)
     checks = _protocol_checks(participant, protocol, spec)
+    guide = _guide(participant, protocol, spec, anchor_day, zone)
     question = Question(
         spec=spec,
         readings=readings,
@@ -168,9 +391,10 @@ def ask(participant: Participant) -> Asked:
         table_refusal=refusal,
         conditions=conditions,
         protocol_checks=checks,
+        level_facts=guide.facts,
     )
     inputs: dict[str, object] = {
-        "covariates": [_stored(one) for one in readings.values()],
+        "covariates": [_stored(one) for one in (*readings.values(), *guide.readings())],
         "conditions": [_stored(one) for one in conditions.values()],
         "applicability": [{"id": one.id, "answer": one.answer.value, "found": one.found} for one in checks],
         "anchor": anchor_day.isoformat() if anchor_day else None,
@@ -180,6 +404,8 @@ def ask(participant: Participant) -> Asked:
         "table_refusal": refusal.code.value if refusal else None,
         "group": participant.group,
     }
+    if spec.method == "level_guided":
+        inputs["guide"] = guide.stored()
     said = {
         "inputs": inputs,
         "method": spec.method,
@@ -187,7 +413,7 @@ def ask(participant: Participant) -> Asked:
         "protocol": participant.protocol_version.sha256,
     }
     text = json.dumps(said, sort_keys=True, ensure_ascii=False, default=str)
-    return Asked(question, row, inputs, hashlib.sha256(text.encode()).hexdigest())
+    return Asked(question, row, inputs, hashlib.sha256(text.encode()).hexdigest(), guide.is_synthetic)
 
 
 def first_infusion(participant: Participant) -> Administration | None:
@@ -323,6 +549,8 @@ def entered_by(participant: Participant, worksheet: DoseWorksheet) -> set[int]:
                 for one in entries
                 if name in one.answers and (one.observed_on.isoformat() if one.observed_on else "") == seen
             ]
+    guide = worksheet.inputs.get("guide") or {}
+    rows += [("casebook_labresult", one["result"]) for one in guide.get("levels") or ()]
     wrote: set[int] = set()
     for table in {table for table, _ in rows}:
         ids = [str(pk) for one, pk in rows if one == table]

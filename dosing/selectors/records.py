@@ -6,7 +6,7 @@ What a page reads goes through ``.visible_to(membership)``; what a computation r
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -86,6 +86,20 @@ def current_worksheet(participant: Participant) -> DoseWorksheet | None:
 def plan_of_record(participant: Participant) -> DoseWorksheet | None:
     """The plan that what is given is compared with; None while there is none."""
     return DoseWorksheet.objects.filter(participant=participant, is_current=True, is_plan_of_record=True).first()
+
+
+def is_open_proposal(worksheet: DoseWorksheet, given: Iterable[Administration]) -> bool:
+    """Whether levels guide the worksheet's open days, and none of those infusions has begun."""
+    zone = ZoneInfo(worksheet.participant.site.time_zone)
+    return _is_open(worksheet, {one.started_at.astimezone(zone).date() for one in given})
+
+
+def _is_open(worksheet: DoseWorksheet, given_on: Collection[date]) -> bool:
+    if not worksheet.result.get("guided"):
+        return False
+    open_days = worksheet.inputs["guide"]["open_days"]
+    opened = {date.fromisoformat(day["on"]) for day in worksheet.result["days"] if day["day"] in open_days}
+    return not opened & set(given_on)
 
 
 def agreed_verification(worksheet: DoseWorksheet) -> DoseVerification | None:
@@ -347,7 +361,7 @@ def open_work(membership: Membership, today: date) -> OpenWork:
                 refused.append(row)
             continue
         if release_of(row) is None:
-            if not given[row.participant_id]:
+            if not given[row.participant_id] or _is_open(row, given[row.participant_id]):
                 (to_release if agreed_verification(row) else to_verify).append(row)
             continue
         for number, day in enumerate(row.result["days"], start=1):
