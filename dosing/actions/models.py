@@ -72,12 +72,10 @@ def verify_model(*, model: DosingModel, content: str, by: Membership | None, rea
     _check_intact(model)
     second = _read(content)
     if found := differing(model.content, second.content):
-        places = "; ".join(
-            f"{place}: {one or 'nothing'} against {other or 'nothing'}" for place, one, other in found[:5]
-        )
+        places = [f"{place}: {one or 'nothing'} against {other or 'nothing'}" for place, one, other in found[:5]]
         more = f", and {len(found) - 5} more" if len(found) > 5 else ""
         raise NotPossible(
-            f"The second entry of {model} differs in {len(found)} places: {'; '.join(said)}{more}. "
+            f"The second entry of {model} differs in {len(found)} places: {'; '.join(places)}{more}. "
             "Compare both with the source; if the first entry is wrong, enter the file anew."
         )
     with audit.context.context(by=by, reason=reason):

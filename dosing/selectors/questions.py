@@ -316,7 +316,7 @@ def _sample(point: casebook.LabPoint, at: Moment) -> LevelSample:
         assay=point.laboratory,
         taken_at=at,
         qualifier=point.qualifier,
-        lower_limit=point.lower_limit,
+        # The result's own limits are those of normal; below quantification is what the laboratory writes with "<".
         analyte=point.address,
     )
 
