@@ -203,6 +203,7 @@ def _propose(gate: Gate, count: gates.Count) -> None:
         "unresolved": [seat.number for seat in count.unresolved],
         "design": asdict(gate.protocol_version.protocol.design),
         "safety": selectors.safety_summary(gate.trial),
+        **selectors.committee_summary(gate, count),
     }
     gate.state = gates.after(GateState(gate.state), GateEvent.PROPOSE)
     gate.snapshot = plain(snapshot)

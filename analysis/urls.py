@@ -20,6 +20,8 @@ urlpatterns = [
     page("endpoints/worklist/", views.worklist, "worklist"),
     page("participants/<int:participant>/endpoints/", views.panel, "panel"),
     page("gates/<int:stage>/", views.gate, "gate"),
+    page("gates/<int:stage>/packet/", views.packet, "gate_packet"),
+    page("gates/<int:stage>/packet.pdf", views.packet_pdf, "gate_packet_pdf"),
     page("gates/<int:stage>/decide/", views.decide, "decide_gate"),
     page("gates/<int:stage>/safety-review/", views.sign, "sign_safety_review"),
     page("gates/<int:stage>/renew/", views.renew, "renew_gate"),

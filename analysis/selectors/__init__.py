@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 
 from django.db.models import F, QuerySet
@@ -16,12 +16,14 @@ from adverse_events import selectors as adverse_events
 from analysis import datasets
 from analysis.domain import analysis_sets, gates, simon
 from analysis.domain.analysis_sets import Person
+from analysis.domain.conditional_power import outlook
 from analysis.domain.consecutive_threshold import Rule, Status
 from analysis.domain.endpoint_answers import ANSWERS, ends_on
 from analysis.domain.figures import consort, curves, incidence, stage_gate
 from analysis.domain.gates import GateState
 from analysis.domain.proportions import Interval, proportion_ci
 from analysis.models import Adjudication, AdjudicationNeed, Gate
+from casebook import selectors as casebook
 from trials.domain.definition import AnalysisSet, EndpointRole, EndpointSpec, GroupKind, Protocol
 from trials.domain.lifecycle import ParticipantState
 from trials.domain.schedule import date_of_day
@@ -166,6 +168,13 @@ def seats_of(membership: Membership, gate: Gate) -> Seats:
     return Seats(tuple(seat for seat in seats if seat["participant"] in seen), dict(elsewhere))
 
 
+def closed_part_for(membership: Membership, gate: Gate) -> list[dict[str, object]] | None:
+    """The snapshot's participants one by one; None for who sees one site only, or may not know the groups."""
+    if membership.site_id is not None or not may_see_group(membership, gate.protocol_version.protocol):
+        return None
+    return list(gate.snapshot.get("participants", []))
+
+
 def _visible(membership: Membership, participants: Sequence[int]) -> set[int]:
     own = Participant.objects.visible_to(membership).filter(pk__in=participants)
     return set(own.values_list("pk", flat=True))
@@ -192,6 +201,57 @@ def safety_summary(trial: Trial) -> dict[str, int]:
         "total": len(rows),
         "serious": sum(event.is_serious is True for event in rows),
         "participants": len({event.participant_id for event in rows}),
+    }
+
+
+def committee_summary(gate: Gate, count: gates.Count) -> dict[str, object]:
+    """What a committee reads beside the count: design, outlook, accrual, safety by category, deaths by cause."""
+    protocol = gate.protocol_version.protocol
+    people = [
+        person
+        for person in datasets.persons(gate.trial, protocol.design.endpoint)
+        if person.is_enrolled and person.kind is not GroupKind.EXTERNAL
+    ]
+    ids = [person.participant for person in people]
+    events = [event for event in adverse_events.events_of_trial(gate.trial) if not event.is_external]
+    categories: dict[str, Counter[str]] = {}
+    for event in events:
+        categories.setdefault(event.category or "not categorised", Counter())[str(event.grade)] += 1
+    deaths = casebook.events_of_trial(gate.trial, participants=ids, kinds=["death"])
+    removed = [person.participant for person in people if person.removed]
+    return {
+        "accrual": {
+            "enrolled": len(people),
+            "removed": dict(Counter(datasets.removal_rules(removed).values())),
+            "not_evaluable": sum(person.evaluable is False for person in people),
+        },
+        "safety_by_category": {name: dict(categories[name]) for name in sorted(categories)},
+        "deaths": dict(Counter(death.detail.get("cause", "unknown").replace("_", " ") for death in deaths)),
+        **_design_summary(protocol, count),
+    }
+
+
+def _design_summary(protocol: Protocol, count: gates.Count) -> dict[str, object]:
+    stages, design = stages_of(protocol), protocol.design
+    if design.method not in gates.GATED_DESIGNS or len(stages) != 2 or design.null is None:
+        return {}
+    two_stage = simon.TwoStage(r1=stages[0].at_least - 1, n1=stages[0].n, r=stages[1].at_least - 1, n=stages[1].n)
+    rates = {"null": float(design.null)}
+    if design.alternative is not None:
+        rates["alternative"] = float(design.alternative)
+    return {
+        "operating_characteristics": {
+            name: asdict(simon.operating_characteristics(two_stage, p)) for name, p in rates.items()
+        },
+        "outlook": asdict(
+            outlook(
+                two_stage,
+                responses=count.responders,
+                decided=count.evaluable,
+                null=rates["null"],
+                alternative=rates.get("alternative"),
+            )
+        ),
     }
 
 

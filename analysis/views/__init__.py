@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,9 @@ from analysis import actions, formats, forms, selectors
 from analysis.domain.gates import GateState
 from analysis.models import Gate
 from analysis.permissions import check_can_view_results
+from analysis.reports.packet import packet as make_packet
 from trials.domain.figures import unit_words
+from trials.formats.documents import as_pdf
 from trials.formats.figures import Figure, links_to
 from trials.models import Membership, Participant, Site
 from trials.permissions import NotPossible, require
@@ -253,6 +256,29 @@ def _act(
             return redirect("analysis:gate", trial=gate.trial.code, stage=gate.stage)
     fresh = selectors.gate_for(request.membership, gate.stage) or gate
     return _gate_page(request, fresh, form, status)
+
+
+def packet(request: TrialRequest, trial: str, stage: int) -> HttpResponse:
+    """The packet of a proposed or decided gate, from its snapshot only."""
+    gate = _with_packet(_found_gate(request, stage))
+    document = make_packet(gate, closed=selectors.closed_part_for(request.membership, gate))
+    return render(request, "analysis/packet.html", {"gate": gate, "document": document})
+
+
+def packet_pdf(request: TrialRequest, trial: str, stage: int) -> HttpResponse:
+    """The same as a tagged PDF; its SHA-256 travels beside it."""
+    gate = _with_packet(_found_gate(request, stage))
+    content = as_pdf(make_packet(gate, closed=selectors.closed_part_for(request.membership, gate)))
+    answer = HttpResponse(content, content_type="application/pdf")
+    answer["Content-Disposition"] = f'attachment; filename="{gate.trial.code}-stage-{gate.stage}-packet.pdf"'
+    answer["X-Content-SHA256"] = hashlib.sha256(content).hexdigest()
+    return answer
+
+
+def _with_packet(gate: Gate) -> Gate:
+    if not gate.snapshot:
+        raise Http404("The stage still waits for participants: there is a packet once a snapshot is frozen.")
+    return gate
 
 
 @require_POST

@@ -164,6 +164,8 @@ ROUTES: dict[str, tuple[Who, Who]] = {
     "analysis:worklist": (MEMBER, MEMBER),
     "analysis:panel": (May.VIEW_PARTICIPANT, May.VIEW_PARTICIPANT),
     "analysis:gate": (May.VIEW_DASHBOARD, May.VIEW_DASHBOARD),
+    "analysis:gate_packet": (May.VIEW_DASHBOARD, May.VIEW_DASHBOARD),
+    "analysis:gate_packet_pdf": (May.VIEW_DASHBOARD, May.VIEW_DASHBOARD),
     "analysis:decide_gate": (NOBODY, May.DECIDE_GATE),
     "analysis:sign_safety_review": (NOBODY, May.SIGN_SAFETY_REVIEW),
     "analysis:renew_gate": (NOBODY, May.DECIDE_GATE),
