@@ -36,8 +36,9 @@ def table(document: Document, caption: str) -> list[tuple[str, ...]]:
 def test_late_data_and_the_decision_change_no_byte(world: World) -> None:
     gate = proposed(world)
     before = as_pdf(whole(gate))
-    happened(world, Participant.objects.get(number=gate.snapshot["participants"][0]["number"]), "relapse", on_day(60).isoformat())
-    actions.adjudicate(participants=[gate.snapshot["participants"][0]["participant"]])
+    first = Participant.objects.get(pk=gate.snapshot["participants"][0]["participant"])
+    happened(world, first, "relapse", on_day(60).isoformat())
+    actions.adjudicate(participants=[first.pk])
     assert selectors.changed_since(stage(world, 1)), "the data of now say otherwise"
     actions.sign_safety_review(gate=gate, review="Nothing new.", by=world.alice)
     actions.decide_gate(gate=stage(world, 1), decision="continue", reason="As planned.", by=world.alice)
