@@ -13,11 +13,14 @@ from django.utils.translation import gettext_lazy as _
 
 from dosing.domain.table_files import MAX_TEXT
 from dosing.domain.worksheet import GRAFT
-from dosing.models import Administration, DoseWorksheet
+from dosing.models import Administration, DoseWorksheet, DosingTable
 from trials.domain.definition import DosingSpec
 from trials.domain.partial_dates import DateEntryError, enter_datetime
 from trials.forms import DayField, reason_field
 from trials.models import Participant
+
+#: Doses that a derived table may choose from, so that it is computed while one waits.
+MOST_DOSES = 40
 
 
 class NumberField(forms.CharField):
@@ -179,3 +182,44 @@ class ApproveTableForm(forms.Form):
     reason = reason_field(
         label=_("Meaning of the signature"), initial=_("I compared this table with its source and approve it for use.")
     )
+
+
+class ExploreTableForm(forms.Form):
+    """What a table is derived from, in the unit of the model, and the population that is sent through it."""
+
+    table = forms.ChoiceField(label=_("Cells and graft sources of"))
+    pre_low = NumberField(label=_("Exposure before the graft, at least"), initial="40")
+    post_high = NumberField(label=_("Exposure after the graft, at most"), initial="50")
+    cord_post_high = NumberField(
+        label=_("The same, cord blood"), initial="20", help_text=_("Used where the table has cells for cord blood.")
+    )
+    dose_low = NumberField(label=_("Lowest dose, mg/kg"), initial="2")
+    dose_high = NumberField(label=_("Highest dose, mg/kg"), initial="10")
+    dose_step = NumberField(label=_("Step, mg/kg"), initial="0.5")
+    weight_median = NumberField(label=_("Median weight, kg"), initial="20")
+    alc_median = NumberField(label=_("Median lymphocytes, ×10^9/L"), initial="0.8")
+    people = forms.IntegerField(label=_("Virtual patients"), initial=2000, min_value=100, max_value=5000)
+    seed = forms.IntegerField(label=_("Seed"), initial=1, min_value=0, max_value=2**31 - 1)
+
+    def __init__(self, *args: Any, active: list[DosingTable], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.tables = {str(row.pk): row for row in active}
+        field = self.fields["table"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [(key, str(row)) for key, row in self.tables.items()]
+
+    def clean_table(self) -> DosingTable:
+        return self.tables[self.cleaned_data["table"]]
+
+    def clean(self) -> dict[str, Any]:
+        typed: dict[str, Any] = self.cleaned_data
+        for name in ("pre_low", "post_high", "cord_post_high", "dose_low", "dose_step", "weight_median", "alc_median"):
+            if name in typed and not typed[name] > 0:
+                self.add_error(name, _("Give a number above 0."))
+        if self.errors:
+            return typed
+        if typed["dose_high"] < typed["dose_low"]:
+            self.add_error("dose_high", _("The highest dose lies below the lowest."))
+        elif (typed["dose_high"] - typed["dose_low"]) / typed["dose_step"] > MOST_DOSES - 1:
+            self.add_error("dose_step", _now("More than %(n)d doses; make the step larger.") % {"n": MOST_DOSES})
+        return typed

@@ -98,6 +98,26 @@ def check_can_see_tables(by: Membership | None, trial: Trial) -> None:
     require(by, Permission.VIEW_DOSE, doing="see dosing tables", trial_id=trial.pk, site_matters=False)
 
 
+def check_can_explore_tables(by: Membership | None, trial: Trial) -> None:
+    """Derive a table and simulate a population: who enters tables or runs analyses, sees doses and is not blinded."""
+    doing = "derive a dosing table"
+    check_can_see_tables(by, trial)
+    assert by is not None
+    if not by.may(Permission.ENTER_DOSING_TABLE):
+        require(by, Permission.RUN_ANALYSIS, doing=doing, trial_id=trial.pk, site_matters=False)
+    if by.role in trial.protocol.blinded_roles:
+        raise PermissionDenied("Your role is blinded in this trial; what a table gives would tell it the groups.")
+
+
+def may_explore_tables(by: Membership, trial: Trial) -> bool:
+    """Whether the link to the research page is shown."""
+    return (
+        by.may(Permission.VIEW_DOSE)
+        and (by.may(Permission.ENTER_DOSING_TABLE) or by.may(Permission.RUN_ANALYSIS))
+        and by.role not in trial.protocol.blinded_roles
+    )
+
+
 def check_can_enter_table(by: Membership | None, trial: Trial, *, is_synthetic: bool) -> None:
     """A person with the role; the command line only loads the demonstration (None)."""
     if by is None:

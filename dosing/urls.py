@@ -3,7 +3,7 @@
 from django.urls import path
 
 from dosing import api
-from dosing.views import doses, tables
+from dosing.views import doses, exposure, tables
 
 _OF = "participants/<int:participant>/doses"
 
@@ -11,6 +11,7 @@ urlpatterns = [
     path(f"{_OF}/", doses.panel, name="panel"),
     path(f"{_OF}/card.pdf", doses.card_file, name="card_file"),
     path(f"{_OF}/monitoring/", doses.monitoring, name="monitoring"),
+    path(f"{_OF}/exposure/", exposure.exposure, name="exposure"),
     path(f"{_OF}/compute/", doses.compute, name="compute"),
     path(f"{_OF}/record/", doses.record, name="record"),
     path(f"{_OF}/end/", doses.end_course, name="end_course"),
@@ -21,6 +22,7 @@ urlpatterns = [
     path("infusions/<int:administration>/correct/", doses.correct, name="correct"),
     path("infusions/<int:administration>/void/", doses.void, name="void"),
     path("dosing-tables/", tables.tables, name="tables"),
+    path("dosing-tables/research/", exposure.research, name="research"),
     path("dosing-tables/enter/", tables.enter, name="enter_table"),
     path("dosing-tables/<int:table>/", tables.table, name="table"),
     path("dosing-tables/<int:table>/verify/", tables.verify, name="verify_table"),

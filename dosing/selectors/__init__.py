@@ -12,6 +12,7 @@ from dosing.selectors.cards import (
     next_infusion,
     review_of,
 )
+from dosing.selectors.exposures import ParameterSet, ParticipantExposure, TargetLine, exposure_of, illustrative_set
 from dosing.selectors.monitoring import Monitored, monitored
 from dosing.selectors.questions import (
     Asked,
@@ -32,6 +33,7 @@ from dosing.selectors.questions import (
     table_for,
     table_specs,
     tables,
+    tables_in_force,
     versions_that_dose,
 )
 from dosing.selectors.records import (
@@ -62,6 +64,12 @@ from dosing.selectors.records import (
 )
 
 __all__ = [
+    "tables_in_force",
+    "illustrative_set",
+    "exposure_of",
+    "TargetLine",
+    "ParticipantExposure",
+    "ParameterSet",
     "Asked",
     "DoseCard",
     "Given",

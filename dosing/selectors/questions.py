@@ -98,6 +98,12 @@ def active_table(trial: Trial, code: str) -> DosingTable | None:
     return DosingTable.objects.filter(trial=trial, code=code, status=TableStatus.ACTIVE).first()
 
 
+def tables_in_force(trial: Trial) -> list[DosingTable]:
+    """The active tables that the protocol looks doses up in."""
+    codes = {str(spec.parameters["table"]) for spec in table_specs(trial)}
+    return list(DosingTable.objects.filter(trial=trial, code__in=codes, status=TableStatus.ACTIVE).order_by("code"))
+
+
 def content_of(table: DosingTable) -> Table:
     return nomogram.from_data(table.content)
 

@@ -18,6 +18,7 @@ from dosing.permissions import (
     check_can_enter_table,
     check_can_see_tables,
     check_can_verify_table,
+    may_explore_tables,
 )
 from dosing.views.pages import TrialRequest, member_page
 from trials.views.pages import form_page
@@ -37,6 +38,7 @@ def tables(request: TrialRequest) -> HttpResponse:
             "tables": rows,
             "wanted": wanted,
             "missing": [code for code in wanted if code not in active],
+            "may_explore": may_explore_tables(membership, membership.trial),
             "may_enter": membership.may(Permission.ENTER_DOSING_TABLE),
         },
     )

@@ -38,7 +38,9 @@ pytestmark = pytest.mark.django_db
 
 MEMBER = "every member of the trial"
 NOBODY = "nobody: there is no such method"
-Who = May | str
+#: One permission of several is enough.
+EXPLORERS = frozenset({May.ENTER_DOSING_TABLE, May.RUN_ANALYSIS})
+Who = May | frozenset[May] | str
 
 #: Who may read (GET) and who may write (POST, for the API PUT where there is no POST).
 ROUTES: dict[str, tuple[Who, Who]] = {
@@ -120,6 +122,7 @@ ROUTES: dict[str, tuple[Who, Who]] = {
     "dosing:panel": (May.VIEW_DOSE, May.VIEW_DOSE),
     "dosing:card_file": (May.VIEW_DOSE, May.VIEW_DOSE),
     "dosing:monitoring": (May.VIEW_DOSE, May.VIEW_DOSE),
+    "dosing:exposure": (May.VIEW_DOSE, May.VIEW_DOSE),
     "dosing:compute": (MEMBER, May.COMPUTE_DOSE),
     "dosing:record": (May.RECORD_ADMINISTRATION, May.RECORD_ADMINISTRATION),
     "dosing:end_course": (May.RECORD_ADMINISTRATION, May.RECORD_ADMINISTRATION),
@@ -130,6 +133,7 @@ ROUTES: dict[str, tuple[Who, Who]] = {
     "dosing:correct": (May.RECORD_ADMINISTRATION, May.RECORD_ADMINISTRATION),
     "dosing:void": (May.RECORD_ADMINISTRATION, May.RECORD_ADMINISTRATION),
     "dosing:tables": (May.VIEW_DOSE, May.VIEW_DOSE),
+    "dosing:research": (EXPLORERS, EXPLORERS),
     "dosing:enter_table": (May.ENTER_DOSING_TABLE, May.ENTER_DOSING_TABLE),
     "dosing:table": (May.VIEW_DOSE, May.VIEW_DOSE),
     "dosing:verify_table": (May.VERIFY_DOSING_TABLE, May.VERIFY_DOSING_TABLE),
@@ -347,6 +351,8 @@ def may_be_there(route: str) -> Who:
 
 
 def is_let_in(role: str, who: Who) -> bool:
+    if isinstance(who, frozenset):
+        return any(role_allows(role, one) for one in who)
     return who == MEMBER or (isinstance(who, May) and role_allows(role, who))
 
 

@@ -1,0 +1,226 @@
+"""What a participant's exposure rests on: infusions given and planned, covariates of the plan, the parameters."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import yaml
+
+from dosing.domain.exposure_tables import unit_of
+from dosing.domain.figures.pk_curve import Dose
+from dosing.domain.pharmacokinetics import Infusion
+from dosing.domain.population import PopulationModel
+from dosing.domain.predicted_exposure import Predicted, PredictedExposure, predicted_exposure
+from dosing.models import DoseWorksheet
+from dosing.permissions import synthetic_allowed
+from dosing.selectors.questions import dosing_of
+from dosing.selectors.records import administrations_of, course_end, current_worksheet, input_of, plan_of_record
+from trials.domain.definition import Target
+from trials.models import Participant, Trial
+
+PARAMETER_SETS = Path(__file__).resolve().parents[1] / "parameter_sets"
+#: Where only the day is known: from this hour a planned infusion runs for so long; and the hour of the graft.
+PLANNED_AT, PLANNED_HOURS, GRAFT_AT = time(10), 8, time(12)
+UNTIL_DAY = 60
+#: Of the simulation behind an interval: the same facts give the same numbers.
+SEED = 20_261_128
+CURVE_STEP_DAY = 0.25
+
+
+@dataclass(frozen=True)
+class ParameterSet:
+    """A model with the hash of what it was read from."""
+
+    model: PopulationModel
+    sha256: str
+
+    @property
+    def id(self) -> str:
+        return str(self.model.descriptions.get("id", ""))
+
+    @property
+    def title(self) -> str:
+        return str(self.model.descriptions.get("title", self.id))
+
+
+@cache
+def _illustrative() -> ParameterSet:
+    text = (PARAMETER_SETS / "illustrative-1.yaml").read_bytes()
+    return ParameterSet(PopulationModel.from_dict(yaml.safe_load(text)), hashlib.sha256(text).hexdigest())
+
+
+def illustrative_set() -> ParameterSet:
+    """The set that is shipped: invented, for research pages and fictitious trials only."""
+    return _illustrative()
+
+
+def parameter_set_of(trial: Trial) -> ParameterSet | None:
+    """The set that the trial's participants are simulated with; None where there is none for real participants."""
+    return illustrative_set() if synthetic_allowed(trial) else None
+
+
+@dataclass(frozen=True)
+class TargetLine:
+    """A target of the protocol beside the exposure. ``why_not`` says why the two are not compared."""
+
+    target: Target
+    why_not: str
+    share_inside: float | None
+    is_inside: bool | None
+
+    @property
+    def share_percent(self) -> str:
+        return "" if self.share_inside is None else f"{100 * self.share_inside:.0f}"
+
+
+@dataclass(frozen=True, eq=False)
+class ParticipantExposure:
+    """The predicted exposure of one participant, or the sentences that say what is missing for one."""
+
+    drug: str
+    missing: tuple[str, ...]
+    parameters: ParameterSet | None
+    covariates: tuple[tuple[str, str], ...]
+    doses: tuple[Dose, ...]
+    predicted: PredictedExposure | None
+    targets: tuple[TargetLine, ...]
+    planned_words: str
+    graft_on: date | None
+    plan: DoseWorksheet | None
+
+    @property
+    def predicted_parts(self) -> list[tuple[str, Predicted]]:
+        """The three windows with their words."""
+        if self.predicted is None:
+            return []
+        of = self.predicted
+        return [("Before the graft", of.pre), ("After the graft", of.post), ("In total", of.total)]
+
+    @property
+    def area_unit(self) -> str:
+        return unit_of(self.parameters.model) if self.parameters is not None else ""
+
+    @property
+    def tail_percent(self) -> str:
+        return f"{100 * self.predicted.tail:.1f}" if self.predicted is not None else ""
+
+
+def exposure_of(participant: Participant) -> ParticipantExposure:
+    """The exposure from what was given and what is still planned; nothing is guessed where a fact is missing."""
+    spec = dosing_of(participant)
+    drug = spec.product if spec is not None else ""
+    plan = plan_of_record(participant) or current_worksheet(participant)
+    if plan is not None and plan.is_refused:
+        plan = None
+    graft_on = participant.anchor_date
+    missing = []
+    parameters = parameter_set_of(participant.trial)
+    if parameters is None:
+        missing.append(
+            "No parameter set is approved for the participants of this trial. The set that is shipped is invented, "
+            "and computes nothing for a real person."
+        )
+    if graft_on is None:
+        missing.append("The day of the graft is not known, so that exposure cannot be divided into before and after.")
+    infusions, doses = _course(participant, plan, graft_on) if graft_on is not None else ([], [])
+    if graft_on is not None and not infusions:
+        missing.append("No infusion is given or planned.")
+    covariates: dict[str, str] = {}
+    if parameters is not None:
+        for name in parameters.model.covariates:
+            value = input_of(plan, name) if plan is not None else ""
+            if value:
+                covariates[name] = value
+            else:
+                missing.append(f"The dose plan has no {name}, which the model needs.")
+    predicted = None
+    if not missing and parameters is not None:
+        predicted = _predicted(parameters.model, covariates, infusions)
+    return ParticipantExposure(
+        drug=drug,
+        missing=tuple(missing),
+        parameters=parameters,
+        covariates=tuple(covariates.items()),
+        doses=tuple(doses),
+        predicted=predicted,
+        targets=tuple(_target_line(one, parameters, predicted) for one in _targets(participant)),
+        planned_words=_planned_words(doses),
+        graft_on=graft_on,
+        plan=plan,
+    )
+
+
+def _course(participant: Participant, plan: DoseWorksheet | None, graft_on: date) -> tuple[list[Infusion], list[Dose]]:
+    """Infusions on a clock whose 0 is the graft: those given at their exact times, and the planned that are open."""
+    zone = ZoneInfo(participant.site.time_zone)
+    graft = datetime.combine(graft_on, GRAFT_AT, tzinfo=zone).astimezone(UTC)
+
+    def day(moment: datetime) -> float:
+        return (moment.astimezone(UTC) - graft) / timedelta(days=1)
+
+    given = list(administrations_of(participant).filter(is_void=False))
+    doses = [Dose(day(one.started_at), day(one.stopped_at), float(one.dose_mg), is_given=True) for one in given]
+    if plan is not None and course_end(participant) is None:
+        done = {one.infusion for one in given}
+        for number, planned in enumerate(plan.result["days"], start=1):
+            if number not in done:
+                start = datetime.combine(date.fromisoformat(planned["on"]), PLANNED_AT, tzinfo=zone)
+                stop = start.astimezone(UTC) + timedelta(hours=PLANNED_HOURS)
+                doses.append(Dose(day(start), day(stop), float(planned["mg"]), is_given=False))
+    doses.sort(key=lambda dose: dose.start_day)
+    return [Infusion(dose.start_day, dose.end_day - dose.start_day, dose.mg) for dose in doses], doses
+
+
+def _planned_words(doses: list[Dose]) -> str:
+    planned = sum(not dose.is_given for dose in doses)
+    said = "The time of the graft is taken as 12:00 of day 0."
+    if not planned:
+        return said
+    return f"{planned} planned infusions are taken to run from 10:00 for 8 hours. {said}"
+
+
+def _predicted(model: PopulationModel, covariates: dict[str, str], infusions: list[Infusion]) -> PredictedExposure:
+    first = min(infusion.start_day for infusion in infusions)
+    grid = np.arange(np.floor(first), UNTIL_DAY + CURVE_STEP_DAY / 2, CURVE_STEP_DAY)
+    edges = [edge for infusion in infusions for edge in (infusion.start_day, infusion.end_day)]
+    return predicted_exposure(
+        model,
+        covariates={name: float(value) for name, value in covariates.items()},
+        infusions=infusions,
+        graft_day=0.0,
+        until_day=UNTIL_DAY,
+        times_day=np.unique(np.concatenate([grid, edges])),
+        seed=SEED,
+        draws=500,
+    )
+
+
+def _targets(participant: Participant) -> list[Target]:
+    """The protocol's targets of exposure before, after and around the graft."""
+    return [one for one in participant.protocol.targets if one.quantity == "auc" and one.window in _WINDOWS]
+
+
+_WINDOWS = ("pre", "post", "total")
+
+
+def _target_line(target: Target, parameters: ParameterSet | None, predicted: PredictedExposure | None) -> TargetLine:
+    if parameters is None or predicted is None:
+        return TargetLine(target, "There is no exposure to compare.", None, None)
+    unit = unit_of(parameters.model)
+    if unit != target.unit:
+        why = (
+            f"The model's areas are in {unit or 'no stated unit'}, the target in {target.unit} of the assay "
+            f"“{target.assay}”. Units of two assays are never converted, so the two are not compared."
+        )
+        return TargetLine(target, why, None, None)
+    low = float(target.low) if target.low is not None else None
+    high = float(target.high) if target.high is not None else None
+    value = getattr(predicted, target.window).value
+    inside = (low is None or value >= low) and (high is None or value <= high)
+    return TargetLine(target, "", predicted.share_inside(target.window, low, high), inside)
