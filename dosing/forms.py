@@ -17,7 +17,7 @@ from dosing.models import Administration, DoseWorksheet, DosingTable
 from trials.domain.definition import DosingSpec
 from trials.domain.partial_dates import DateEntryError, enter_datetime
 from trials.forms import DayField, reason_field
-from trials.models import Participant
+from trials.models import Participant, Site
 
 #: Doses that a derived table may choose from, so that it is computed while one waits.
 MOST_DOSES = 40
@@ -178,10 +178,47 @@ class VerifyTableForm(forms.Form):
 
 
 class ApproveTableForm(forms.Form):
+    """The signature, and where the table holds; every site is chosen beforehand."""
+
     effective_from = DayField(label=_("In force from"))
+    sites = forms.ModelMultipleChoiceField(
+        label=_("Sites"),
+        queryset=Site.objects.none(),
+        widget=forms.CheckboxSelectMultiple,
+        help_text=_("A site that is left out computes no dose until the table is put into force there."),
+    )
     reason = reason_field(
         label=_("Meaning of the signature"), initial=_("I compared this table with its source and approve it for use.")
     )
+
+    def __init__(self, *args: Any, table: DosingTable, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["sites"]
+        assert isinstance(field, forms.ModelMultipleChoiceField)
+        field.queryset = table.trial.sites.order_by("code")
+        field.initial = list(field.queryset)
+
+    def clean(self) -> dict[str, Any]:
+        """All sites chosen is every site that there is and will be."""
+        typed = super().clean() or {}
+        chosen = list(typed.get("sites") or [])
+        everywhere = len(chosen) == len(self.fields["sites"].queryset)  # type: ignore[attr-defined]
+        typed["sites"] = None if everywhere else chosen
+        return typed
+
+
+class AtSiteForm(forms.Form):
+    site = forms.ModelChoiceField(label=_("Site"), queryset=Site.objects.none())
+    effective_from = DayField(label=_("In force from"))
+    reason = reason_field(
+        label=_("Meaning of the signature"), initial=_("This table may be used at the site from this day.")
+    )
+
+    def __init__(self, *args: Any, waiting: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["site"]
+        assert isinstance(field, forms.ModelChoiceField)
+        field.queryset = waiting
 
 
 class ExploreTableForm(forms.Form):

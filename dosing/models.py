@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from dosing.domain.states import TableStatus
-from trials.models import Membership, Participant, ProtocolVersion, Trial
+from trials.models import Membership, Participant, ProtocolVersion, Site, Trial
 
 
 class OfParticipantQuerySet(models.QuerySet):
@@ -125,6 +125,27 @@ class DosingModel(models.Model):
 
     def __str__(self) -> str:
         return f"{self.code} v{self.version}"
+
+
+class TableAtSite(models.Model):
+    """From when an approved table holds at one site. A table with no such row holds at every site. Frozen."""
+
+    trial = models.ForeignKey(Trial, on_delete=models.PROTECT, related_name="+")
+    table = models.ForeignKey(DosingTable, on_delete=models.PROTECT, related_name="at_sites")
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="+")
+    effective_from = models.DateField()
+    reason = models.TextField(help_text="what the signature means")
+    approved_by = models.ForeignKey(Membership, on_delete=models.PROTECT, related_name="+")
+    approved_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["table", "site"], name="dosing_tableatsite_unique"),
+            models.CheckConstraint(condition=~Q(reason=""), name="dosing_tableatsite_has_reason"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.table} at {self.site}"
 
 
 class DoseWorksheet(models.Model):

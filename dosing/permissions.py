@@ -9,10 +9,10 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied
 
 from accounts.roles import Permission
-from dosing.domain.states import TableEvent, can
+from dosing.domain.states import TableEvent, TableStatus, can
 from dosing.models import DoseWorksheet, DosingModel, DosingTable
 from trials.domain.definition import Capture
-from trials.models import Membership, Participant, Trial
+from trials.models import Membership, Participant, Site, Trial
 from trials.permissions import NotPossible, may, require, require_for
 from trials.selectors import may_see_group
 
@@ -155,6 +155,21 @@ def check_can_approve_table(by: Membership | None, table: DosingTable | DosingMo
             raise PermissionDenied("You entered or verified this table; another person has to approve it.")
     if not can(table.status, TableEvent.APPROVE):
         raise NotPossible(f"{table} is {table.status.lower()}; a table is approved after it was verified.")
+    check_synthetic_allowed(table.trial, is_synthetic=table.is_synthetic)
+
+
+def check_can_put_into_force(by: Membership | None, table: DosingTable, site: Site) -> None:
+    """At one site: who may approve the table, and reaches the site; never who entered or verified it."""
+    doing = "put a dosing table into force at a site"
+    require(by, Permission.APPROVE_DOSING_TABLE, doing=doing, trial_id=table.trial_id, site_matters=False)
+    assert by is not None
+    if site.trial_id != table.trial_id or not by.covers(site.pk):
+        raise PermissionDenied("You put a table into force at the sites that you see.")
+    hands = {one.user_id for one in (table.entered_by, table.verified_by) if one is not None}
+    if by.user_id in hands:
+        raise PermissionDenied("You entered or verified this table; another person has to put it into force.")
+    if table.status != TableStatus.ACTIVE:
+        raise NotPossible(f"{table} is {table.status.lower()}; only the table in force in the trial is put into force.")
     check_synthetic_allowed(table.trial, is_synthetic=table.is_synthetic)
 
 

@@ -27,5 +27,6 @@ urlpatterns = [
     path("dosing-tables/<int:table>/", tables.table, name="table"),
     path("dosing-tables/<int:table>/verify/", tables.verify, name="verify_table"),
     path("dosing-tables/<int:table>/approve/", tables.approve, name="approve_table"),
+    path("dosing-tables/<int:table>/sites/", tables.put_into_force, name="put_into_force"),
 ]
 api_urlpatterns = api.urlpatterns

@@ -17,7 +17,14 @@ from dosing.actions.administrations import (
 from dosing.actions.cards import take_card
 from dosing.actions.models import approve_model, enter_model, verify_model
 from dosing.actions.needs import need
-from dosing.actions.tables import TableDiffers, approve_table, enter_table, findings_for, verify_table
+from dosing.actions.tables import (
+    TableDiffers,
+    approve_table,
+    enter_table,
+    findings_for,
+    put_into_force,
+    verify_table,
+)
 from dosing.actions.worksheets import (
     RELEASE_MEANING,
     bring_up_to_date,
@@ -46,6 +53,7 @@ __all__ = [
     "import_administrations",
     "import_plan_of_record",
     "need",
+    "put_into_force",
     "record_administration",
     "release_worksheet",
     "resume_course",

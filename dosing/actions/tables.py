@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
 
 from django.core.exceptions import ValidationError
@@ -16,15 +17,16 @@ from dosing.domain.nomogram import Table
 from dosing.domain.states import TableStatus
 from dosing.domain.table_files import TableErrors, parse_cells, parse_table
 from dosing.domain.table_rules import Difference, Finding, differences, has_errors, validate
-from dosing.models import DosingTable
+from dosing.models import DosingTable, TableAtSite
 from dosing.permissions import (
     NotPossible,
     check_can_approve_table,
     check_can_enter_table,
+    check_can_put_into_force,
     check_can_verify_table,
     check_synthetic_allowed,
 )
-from trials.models import Membership, Trial
+from trials.models import Membership, Site, Trial
 
 
 class TableDiffers(NotPossible):
@@ -121,10 +123,19 @@ def verify_table(*, table: DosingTable, cells: str, by: Membership | None, reaso
 
 @transaction.atomic
 def approve_table(
-    *, table: DosingTable, by: Membership | None, reason: str, effective_from: date | None = None
+    *,
+    table: DosingTable,
+    by: Membership | None,
+    reason: str,
+    effective_from: date | None = None,
+    sites: Iterable[Site] | None = None,
 ) -> DosingTable:
     """Put a verified table into force in its trial, in the place of the one before; ``reason`` is what the signature
-    means. Doses that have not begun are computed anew."""
+    means. Doses that have not begun are computed anew.
+
+    Without ``sites`` it holds at every site; with them at these only, until it is put into force at others. The table
+    before it holds nowhere any more: a site that waits computes no dose.
+    """
     check_can_approve_table(by, table)
     if not reason.strip():
         raise ValidationError({"reason": "Say what your approval means; it stands in the audit trail."})
@@ -138,6 +149,11 @@ def approve_table(
     _check_intact(table)
     if has_errors(findings_for(table.trial, table.code, selectors.content_of(table))):
         raise NotPossible(f"{table} breaks the rules of the protocol that is in force now. Enter it anew.")
+    named = list(sites) if sites is not None else []
+    if sites is not None and not named:
+        raise ValidationError({"sites": "Name at least one site, or approve the table for all of them."})
+    if named and by is None:
+        raise ValidationError({"sites": "A person puts a table into force at single sites."})
     with audit.context.context(by=by, reason=reason.strip()):
         DosingTable.objects.filter(trial=table.trial, code=table.code, status=TableStatus.ACTIVE).update(
             status=TableStatus.SUPERSEDED
@@ -145,8 +161,46 @@ def approve_table(
         table.status, table.approved_by, table.approved_at = TableStatus.ACTIVE, by, timezone.now()
         table.effective_from = effective_from
         table.save(update_fields=["status", "approved_by", "approved_at", "effective_from"])
+        for site in named:
+            assert by is not None
+            check_can_put_into_force(by, table, site)
+            _hold(table, site, effective_from, reason, by)
         need_trial(table.trial)
     return table
+
+
+@transaction.atomic
+def put_into_force(
+    *, table: DosingTable, site: Site, by: Membership, reason: str, effective_from: date | None = None
+) -> TableAtSite:
+    """Let the trial's table hold at one more site; its doses that have not begun are computed anew.
+
+    Where it holds already, the row that there is.
+    """
+    check_can_put_into_force(by, table, site)
+    if not reason.strip():
+        raise ValidationError({"reason": "Say what your approval means; it stands in the audit trail."})
+    effective_from = effective_from or timezone.localdate()
+    if effective_from > timezone.localdate():
+        raise ValidationError({"effective_from": "Put the table into force on the day from which it holds."})
+    Trial.objects.select_for_update().get(pk=table.trial_id)
+    table = _locked(table)
+    check_can_put_into_force(by, table, site)
+    known = selectors.sites_of(table)
+    if not known:
+        raise NotPossible(f"{table} holds at every site already.")
+    if site.pk in known:
+        return known[site.pk]
+    with audit.context.context(by=by, reason=reason.strip()):
+        made = _hold(table, site, effective_from, reason, by)
+        need_trial(table.trial)
+    return made
+
+
+def _hold(table: DosingTable, site: Site, on: date, reason: str, by: Membership) -> TableAtSite:
+    return TableAtSite.objects.create(
+        trial=table.trial, table=table, site=site, effective_from=on, reason=reason.strip(), approved_by=by
+    )
 
 
 def _read(description: str, cells: str) -> Table:

@@ -32,7 +32,7 @@ from dosing.domain.worksheet import (
     moment_words,
     spec_for,
 )
-from dosing.models import Administration, DoseWorksheet, DosingModel, DosingTable
+from dosing.models import Administration, DoseWorksheet, DosingModel, DosingTable, TableAtSite
 from dosing.permissions import synthetic_allowed
 from trials.domain.conditions import Observed, Value
 from trials.domain.definition import Capture, Covariate, DosingSpec, Item, Protocol
@@ -102,6 +102,17 @@ def tables_in_force(trial: Trial) -> list[DosingTable]:
     """The active tables that the protocol looks doses up in."""
     codes = {str(spec.parameters["table"]) for spec in table_specs(trial)}
     return list(DosingTable.objects.filter(trial=trial, code__in=codes, status=TableStatus.ACTIVE).order_by("code"))
+
+
+def sites_of(table: DosingTable) -> dict[int, TableAtSite]:
+    """Where the table was put into force site by site; empty where it holds at every site."""
+    return {one.site_id: one for one in table.at_sites.select_related("site", "approved_by__user").order_by("pk")}
+
+
+def holds_at(table: DosingTable, site: int) -> bool:
+    """Whether an approved table is in force at the site."""
+    named = sites_of(table)
+    return not named or site in named
 
 
 def content_of(table: DosingTable) -> Table:
@@ -588,6 +599,9 @@ def _table_of(participant: Participant, spec: DosingSpec) -> tuple[DosingTable |
     if row is None:
         sentence = f"The protocol's dosing table “{code}” is not loaded and approved in this trial."
         return None, Refusal(Stop.NO_TABLE, sentence, "Enter, verify and approve it under dosing tables.")
+    if not holds_at(row, participant.site_id):
+        sentence = f"{row} is approved in the trial and not yet put into force at site {participant.site}."
+        return row, Refusal(Stop.NO_TABLE, sentence, "An investigator puts it into force at the site.")
     if not is_intact(row):
         sentence = f"{row} is not the table that was approved: its hash differs."
         return row, Refusal(Stop.TABLE_CHANGED, sentence, "Tell the data manager; the table is entered anew.")

@@ -21,6 +21,7 @@ from dosing.permissions import (
     may_explore_tables,
 )
 from dosing.views.pages import TrialRequest, member_page
+from trials.permissions import require
 from trials.views.pages import form_page
 
 
@@ -80,6 +81,8 @@ def table(request: TrialRequest, table: int) -> HttpResponse:
         {
             "table": row,
             "review": selectors.review_of(row),
+            "at_sites": list(selectors.sites_of(row).values()),
+            "may_put": membership.may(Permission.APPROVE_DOSING_TABLE) and row.status == "ACTIVE",
             "may_verify": membership.may(Permission.VERIFY_DOSING_TABLE)
             and row.status == "DRAFT"
             and (row.entered_by is None or row.entered_by.user_id != membership.user_id),
@@ -113,7 +116,7 @@ def verify(request: TrialRequest, table: int) -> HttpResponse:
 def approve(request: TrialRequest, table: int) -> HttpResponse:
     row = selectors.table_for(request.membership, table)
     check_can_approve_table(request.membership, row)
-    form = forms.ApproveTableForm(request.POST or None, initial={"effective_from": timezone.localdate()})
+    form = forms.ApproveTableForm(request.POST or None, table=row, initial={"effective_from": timezone.localdate()})
 
     def act(typed: dict[str, Any]) -> str:
         actions.approve_table(table=row, by=request.membership, **typed)
@@ -127,6 +130,39 @@ def approve(request: TrialRequest, table: int) -> HttpResponse:
         heading=_("Approve %(table)s") % {"table": row},
         submit=_("Approve"),
         lead=_("Doses that have not begun are computed anew with this table."),
+    )
+
+
+@member_page
+def put_into_force(request: TrialRequest, table: int) -> HttpResponse:
+    """Let the table in force hold at one more site."""
+    row = selectors.table_for(request.membership, table)
+    membership = request.membership
+    check_can_see_tables(membership, membership.trial)
+    require(
+        membership,
+        Permission.APPROVE_DOSING_TABLE,
+        doing="put a dosing table into force",
+        trial_id=membership.trial_id,
+        site_matters=False,
+    )
+    waiting = membership.trial.sites.exclude(pk__in=selectors.sites_of(row)).order_by("code")
+    if membership.site_id is not None:
+        waiting = waiting.filter(pk=membership.site_id)
+    form = forms.AtSiteForm(request.POST or None, waiting=waiting, initial={"effective_from": timezone.localdate()})
+
+    def act(typed: dict[str, Any]) -> str:
+        made = actions.put_into_force(table=row, by=membership, **typed)
+        return _("%(table)s holds at site %(site)s.") % {"table": row, "site": made.site}
+
+    return form_page(
+        request,
+        form,
+        act,
+        done=_page(row),
+        heading=_("Put %(table)s into force at a site") % {"table": row},
+        submit=_("Put into force"),
+        lead=_("Doses of the site that have not begun are computed with this table."),
     )
 
 

@@ -205,7 +205,8 @@ def test_a_table_goes_from_upload_to_approval_through_three_people(world: World)
     assert (
         paula.post(address(world, "verify_table", table=table.pk), {"cells": upload(CELLS, "t.csv")}).status_code == 302
     )
-    approval = {"effective_from": "t", "reason": "I approve it."}
+    everywhere = [world.site_a.pk, world.site_b.pk]
+    approval = {"effective_from": "t", "reason": "I approve it.", "sites": everywhere}
     assert paula.post(address(world, "approve_table", table=table.pk), approval).status_code == 403
     assert alice.post(address(world, "approve_table", table=table.pk), approval).status_code == 302
     table.refresh_from_db()

@@ -101,6 +101,12 @@ VERBS: dict[str, tuple[Permission, Callable[[Scene, Membership], object]]] = {
         Permission.APPROVE_DOSING_TABLE,
         lambda s, by: actions.approve_table(table=s.draft, by=by, reason="I approve."),
     ),
+    "put a table into force": (
+        Permission.APPROVE_DOSING_TABLE,
+        lambda s, by: actions.put_into_force(
+            table=s.draft, site=s.participant.site, by=by, reason="I approve it for the site."
+        ),
+    ),
 }
 
 
@@ -116,7 +122,7 @@ def test_each_role_may_what_its_table_says(world: World, verb: str) -> None:
         site_matters = verb not in ("see tables", "enter a table", "verify a table", "approve a table")
         reaches = by.covers(scene.participant.site_id) or not site_matters
         allowed = reaches and permission in ROLES[by.role].permissions
-        if verb in ("enter a table", "verify a table", "approve a table") and name == "paula":
+        if verb in ("enter a table", "verify a table", "approve a table", "put a table into force") and name == "paula":
             continue  # she entered the draft
         denied = False
         try:

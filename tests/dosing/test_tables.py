@@ -387,3 +387,37 @@ def test_a_missing_table_is_a_warning_at_the_start_and_an_active_one_is_none(wor
     assert [one.id for one in definitions_can_be_dosed(databases=["default"])] == ["dosing.W001"]
     with_table(world)
     assert definitions_can_be_dosed(databases=["default"]) == []
+
+
+@pytest.mark.requirement("DOS2")
+def test_a_table_holds_site_by_site_where_its_approval_names_sites(world: World) -> None:
+    paula, ines = member(world, "paula", "pharmacist"), member(world, "ines", "investigator", None)
+    table = actions.enter_table(
+        trial=world.trial, description=DESCRIPTION, cells=CELLS, code="larch", by=world.peter, reason="first"
+    )
+    table = actions.verify_table(table=table, cells=CELLS, by=paula)
+    with pytest.raises(ValidationError, match="at least one site"):
+        actions.approve_table(table=table, by=ines, reason="I approve.", sites=[])
+    table = actions.approve_table(table=table, by=ines, reason="I approve.", sites=[world.site_b])
+    participant = ready(world)  # of site A, where the table does not hold yet
+    refused = actions.bring_up_to_date(participant=participant)
+    assert refused is not None and refused.is_refused
+    assert "not yet put into force at site A" in refused.result["refusals"][0]["sentence"]
+    with pytest.raises(PermissionDenied):
+        actions.put_into_force(table=table, site=world.site_b, by=world.alice, reason="I approve.")  # of site A only
+    with pytest.raises(PermissionDenied):
+        actions.put_into_force(table=table, site=world.site_a, by=world.peter, reason="I approve.")  # who entered it
+    with pytest.raises(ValidationError, match="means"):
+        actions.put_into_force(table=table, site=world.site_a, by=world.alice, reason=" ")
+    made = actions.put_into_force(table=table, site=world.site_a, by=world.alice, reason="I approve.")
+    assert actions.put_into_force(table=table, site=world.site_a, by=world.alice, reason="again") == made
+    assert participant.pk in selectors.needing_work(timezone.localdate())
+    computed = actions.bring_up_to_date(participant=participant)
+    assert computed is not None and not computed.is_refused
+
+
+def test_a_table_of_every_site_is_not_put_into_force_once_more(world: World) -> None:
+    table = with_table(world)
+    assert selectors.holds_at(table, world.site_a.pk) and selectors.holds_at(table, world.site_b.pk)
+    with pytest.raises(NotPossible, match="every site already"):
+        actions.put_into_force(table=table, site=world.site_a, by=world.alice, reason="I approve.")

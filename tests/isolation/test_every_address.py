@@ -138,6 +138,7 @@ ROUTES: dict[str, tuple[Who, Who]] = {
     "dosing:table": (May.VIEW_DOSE, May.VIEW_DOSE),
     "dosing:verify_table": (May.VERIFY_DOSING_TABLE, May.VERIFY_DOSING_TABLE),
     "dosing:approve_table": (May.APPROVE_DOSING_TABLE, May.APPROVE_DOSING_TABLE),
+    "dosing:put_into_force": (May.APPROVE_DOSING_TABLE, May.APPROVE_DOSING_TABLE),
     "dosing_api:worksheets": (May.VIEW_DOSE, NOBODY),
     "dosing_api:administrations": (May.VIEW_DOSE, NOBODY),
     "dosing_api:record_administration": (NOBODY, May.RECORD_ADMINISTRATION),
