@@ -155,12 +155,16 @@ def test_removals_that_can_be_computed_are(parachute: Trial) -> None:
     assert {(str(d.participant), d.rule) for d in computed} == {("P030", "D1"), ("P030", "D2"), ("P043", "D1")}
 
 
-def test_the_plan_of_record_stands_beside_the_synthetic_worksheet(parachute: Trial) -> None:
+def test_the_plan_of_record_stands_beside_the_worksheet_of_what_is_known(parachute: Trial) -> None:
     participant = Participant.objects.get(trial=parachute, number="P001")
     plan = DoseWorksheet.objects.get(participant=participant, is_current=True, is_plan_of_record=True)
     assert (plan.source, str(plan.total_mg_per_kg.normalize())) == ("import", "1E+1")
     beside = DoseWorksheet.objects.get(participant=participant, is_current=True, source="calculation")
-    assert beside.is_synthetic and not beside.is_plan_of_record
+    # The reconstruction says neither donor, T cells nor earlier serotherapy: what is not known is not met, and no dose.
+    assert not beside.is_plan_of_record and beside.is_refused
+    unmet = {one["id"] for one in beside.result["applicability"] if one["answer"] == "unknown"}
+    assert unmet
+    assert {one["code"] for one in beside.result["refusals"]} >= {"not_applicable"}
 
 
 def test_the_same_extract_again_changes_nothing(parachute: Trial) -> None:
