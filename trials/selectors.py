@@ -249,6 +249,17 @@ def counts_by_status(membership: Membership) -> dict[str, int]:
 # --- Visits -------------------------------------------------------------------------------------------------------
 
 
+def with_shared(participants: QuerySet[Participant]) -> list[Participant]:
+    """The participants with site, trial and protocol version, of which each is read once and not once a person."""
+    people = list(participants)
+    sites = Site.objects.in_bulk({one.site_id for one in people})
+    versions = ProtocolVersion.objects.select_related("trial").in_bulk({one.protocol_version_id for one in people})
+    for one in people:
+        one.site, one.protocol_version = sites[one.site_id], versions[one.protocol_version_id]
+        one.trial = one.protocol_version.trial
+    return people
+
+
 def planned_visits_of(participant: Participant, anchor_date: date | None = None) -> tuple[PlannedVisit, ...]:
     """The schedule of the participant's version and group; ``anchor_date`` asks *what if the date were this one*."""
     groups = own_groups(participant.protocol)

@@ -15,7 +15,8 @@ from analysis import datasets
 from analysis.domain.analysis_sets import members
 from analysis.domain.consecutive_threshold import Rule, Status, adjudicate
 from analysis.domain.endpoint_answers import ANSWERS
-from analysis.domain.reconciliation import AdverseEventCell, Case, Facts, Reconciled, reconcile
+from analysis.domain.endpoint_outcomes import Outcome
+from analysis.domain.reconciliation import AdverseEventCell, Case, Facts, Reconciled, acute_gvhd, reconcile
 from analysis.domain.simon import TwoStage
 from analysis.models import Adjudication, Gate
 from casebook import selectors as casebook
@@ -23,12 +24,13 @@ from casebook.domain.clinical_events import EventKind
 from dosing import selectors as dosing
 from trials.domain.definition import EndpointSpec
 from trials.domain.partial_dates import PartialDate
+from trials.domain.schedule import study_day
 from trials.models import Participant, Trial
 
 PUBLISHED = Path(__file__).parent.parent / "published"
 
-#: The coded items that publications describe their groups with.
-DESCRIBED_BY = ("DX.GROUP", "TX.SOURCE", "TX.HLA")
+
+NO_RESPONSE = "NR"
 
 
 class NothingPublished(Exception):
@@ -54,7 +56,7 @@ def facts(trial: Trial) -> Facts:
     """What the published numbers are computed from, read in bulk."""
     protocol = trial.protocol
     endpoint = protocol.endpoint(protocol.design.endpoint)
-    rule = Rule.from_parameters(endpoint.parameters)
+    rule = Rule.from_parameters(endpoint.parameters) if endpoint.method == "consecutive_threshold" else None
     persons = datasets.persons(trial, endpoint.id)
     cases = _cases(trial, endpoint, rule, {person.participant: person.kind for person in persons})
     stages = protocol.design.stages
@@ -79,32 +81,39 @@ def facts(trial: Trial) -> Facts:
         else None,
         null=float(protocol.design.null) if protocol.design.null is not None else None,
         alternative=float(protocol.design.alternative) if protocol.design.alternative is not None else None,
-        last_day=rule.confirm_last_day,
+        last_day=rule.confirm_last_day if rule is not None else 0,
+        first_day=protocol.anchor.first_day,
     )
 
 
-def _cases(trial: Trial, endpoint: EndpointSpec, rule: Rule, kinds: Mapping[int, object]) -> list[Case]:
+def _cases(trial: Trial, endpoint: EndpointSpec, rule: Rule | None, kinds: Mapping[int, object]) -> list[Case]:
     participants = list(Participant.objects.filter(trial=trial).order_by("pk"))
     ids = [participant.pk for participant in participants]
     first_day = trial.protocol.anchor.first_day
-    reads = ANSWERS[endpoint.method].reads(endpoint)
-    inputs = {one.participant: one for one in datasets.records_of(trial, reads, first_day, ids)}
+    inputs = {}
+    if rule is not None:
+        reads = ANSWERS[endpoint.method].reads(endpoint)
+        inputs = {one.participant: one for one in datasets.records_of(trial, reads, first_day, ids)}
+    anchors = dict(datasets.with_anchor().filter(trial=trial).values_list("pk", "day_0"))
+    responses = [each for each in trial.protocol.endpoints if each.method in ("response_on_day", "best_response")]
+    answered = datasets.outcomes_of(trial, trial.protocol, responses, ids) if responses else {}
     standing = {
         row.participant_id: row
         for row in Adjudication.objects.current().filter(endpoint=endpoint.id, participant__in=ids)
     }
     removed = datasets.removal_rules(ids)
-    values = _described(trial)
-    events = _first_days(trial, {pk: one.anchor_day for pk, one in inputs.items()}, first_day)
+    values, rows = _recorded(trial, anchors, first_day)
+    events = _first_days(trial, anchors, first_day)
     given = dosing.given_by_participant(trial)
     cases = []
     for participant in participants:
         pk, one, row = participant.pk, inputs.get(participant.pk), standing.get(participant.pk)
         dose = given.get(pk)
         met = False
-        if one is not None and one.anchor_day is not None:
+        if rule is not None and one is not None and one.anchor_day is not None:
             alone = adjudicate(rule, one.measurements(endpoint.item), as_of_day=(date.max - one.anchor_day).days)
             met = alone.status is Status.REACHED
+        values[pk] |= acute_gvhd.described(rows[pk]) | _responses(answered.get(pk, {}))
         cases.append(
             Case(
                 number=str(participant),
@@ -121,6 +130,7 @@ def _cases(trial: Trial, endpoint: EndpointSpec, rule: Rule, kinds: Mapping[int,
                 competing_day=row.evidence.get("competing_day") if row else None,
                 censored_day=row.evidence.get("censored_day") if row else None,
                 values={**values[pk], "DM.SEX": {"male": "M", "female": "F"}.get(participant.sex, "")},
+                rows={form: tuple(own) for form, own in rows[pk].items()},
                 events=events[pk],
                 followed_to_day=events[pk].get(EventKind.LAST_CONTACT),
                 given_mg_per_kg=dose.mg_per_kg if dose else None,
@@ -130,15 +140,32 @@ def _cases(trial: Trial, endpoint: EndpointSpec, rule: Rule, kinds: Mapping[int,
     return cases
 
 
-def _described(trial: Trial) -> Mapping[int, dict[str, str]]:
-    """The coded items of each participant that groups are described with."""
+def _responses(answered: Mapping[str, Outcome]) -> dict[str, str]:
+    """``response.<endpoint>``: the class of a response that counts, NR for none, nothing while it is open."""
+    return {
+        f"response.{name}": outcome.classification if outcome.status is Status.REACHED else NO_RESPONSE
+        for name, outcome in answered.items()
+        if outcome.status is not Status.INSUFFICIENT_DATA
+    }
+
+
+def _recorded(
+    trial: Trial, anchors: Mapping[int, date | None], first_day: int
+) -> tuple[dict[int, dict[str, str]], dict[int, dict[str, list[dict[str, str]]]]]:
+    """The answers of each participant by address, and the rows of the repeating forms with their study day."""
     values: dict[int, dict[str, str]] = defaultdict(dict)
-    for form in sorted({address.partition(".")[0] for address in DESCRIBED_BY}):
-        for entry in casebook.entries_of_trial(trial, form=form):
-            for name, answer in entry.answers.items():
-                if f"{form}.{name}" in DESCRIBED_BY and answer.get("value"):
-                    values[entry.participant_id][f"{form}.{name}"] = str(answer["value"])
-    return values
+    rows: dict[int, dict[str, list[dict[str, str]]]] = defaultdict(lambda: defaultdict(list))
+    repeating = {form.id for form in trial.protocol.forms if form.repeating}
+    for entry in casebook.entries_of_trial(trial):
+        said = {name: str(answer["value"]) for name, answer in entry.answers.items() if answer.get("value")}
+        if entry.form not in repeating:
+            values[entry.participant_id] |= {f"{entry.form}.{name}": value for name, value in said.items()}
+            continue
+        anchor = anchors.get(entry.participant_id)
+        if anchor is not None and entry.observed_on is not None:
+            said["DAY"] = str(study_day(entry.observed_on, anchor, first_day))
+        rows[entry.participant_id][entry.form].append(said)
+    return values, rows
 
 
 def _first_days(trial: Trial, anchors: Mapping[int, date | None], first_day: int) -> Mapping[int, dict[str, int]]:
@@ -149,12 +176,13 @@ def _first_days(trial: Trial, anchors: Mapping[int, date | None], first_day: int
         exact = PartialDate.from_iso(event.occurred).exact
         if anchor is None or exact is None:
             continue
-        day = (exact - anchor).days + first_day
-        known = days[event.participant_id].get(event.kind)
+        day = study_day(exact, anchor, first_day)
+        own = days[event.participant_id]
         if event.kind == EventKind.LAST_CONTACT:
-            days[event.participant_id][event.kind] = max(day, known if known is not None else day)
-        else:
-            days[event.participant_id][event.kind] = min(day, known if known is not None else day)
+            own[event.kind] = max(day, own.get(event.kind, day))
+            continue
+        for name in (event.kind, *([f"{event.kind}:{event.grade}"] if event.grade else [])):
+            own[name] = min(day, own.get(name, day))
     return days
 
 

@@ -5,7 +5,7 @@ attributes to ``by``. What was typed is read by ``casebook.domain``; a :class:`R
 """
 
 from casebook.actions.enrolment import answer_criteria, check_eligibility, enrol_participant, waive_criterion
-from casebook.actions.entries import Refused, reopen_entry, save_entry
+from casebook.actions.entries import FormRow, Refused, import_entries, reopen_entry, save_entry
 from casebook.actions.events import correct_event, import_events, record_event, void_event
 from casebook.actions.lab_imports import check_lab_file, discard_lab_import, write_lab_import
 from casebook.actions.laboratory import correct_result, import_draws, record_draw
@@ -13,6 +13,7 @@ from casebook.permissions import Conflict
 
 __all__ = [
     "Conflict",
+    "FormRow",
     "Refused",
     "answer_criteria",
     "check_eligibility",
@@ -22,6 +23,7 @@ __all__ = [
     "discard_lab_import",
     "enrol_participant",
     "import_draws",
+    "import_entries",
     "import_events",
     "record_draw",
     "record_event",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
@@ -13,14 +14,14 @@ from django.utils import timezone
 import audit.context
 from casebook import selectors
 from casebook.announcements import observation_recorded
-from casebook.domain.answers import FormAnswer, FormReading, Problem, day_observed, incomplete_words, read_form
+from casebook.domain.answers import FormAnswer, FormReading, Moment, Problem, day_observed, incomplete_words, read_form
 from casebook.domain.entries import EntryEvent, EntryStatus, after
 from casebook.domain.places import GIVEN, planned_anchor_item
 from casebook.models import FormEntry
 from casebook.permissions import Conflict, check_can_record, check_can_save_form
-from trials.actions import set_anchor
+from trials.actions import import_anchors_of_controls, set_anchor
 from trials.domain.definition import Form
-from trials.models import Membership, Participant, Visit
+from trials.models import Anchor, Membership, Participant, Visit
 from trials.permissions import NotPossible
 
 
@@ -33,6 +34,20 @@ class Refused(ValidationError):
         for problem in problems:
             sentences.setdefault(problem.item, []).append(problem.sentence)
         super().__init__(sentences)
+
+
+@dataclass(frozen=True)
+class FormRow:
+    """One form of a file: texts as they would be typed; ``visit`` is the visit's code, empty for none."""
+
+    participant: Participant
+    form: str
+    answers: Mapping[str, str]
+    visit: str = ""
+    repeat: int = 1
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (str(self.participant), self.visit, self.form, str(self.repeat))))
 
 
 class StaleEntry(Conflict):
@@ -115,6 +130,160 @@ def save_entry(
     return entry
 
 
+@transaction.atomic
+def import_entries(
+    *, rows: Iterable[FormRow], by: Membership | None, reason: str = "Import", complete: bool = False
+) -> int:
+    """Write many forms of a file in one transaction, read as if typed; those that say the same already stay.
+
+    With ``complete``, a form on which nothing is left open is complete. Raises Refused naming the form of the first row
+    that cannot be kept; nothing is written then. Returns how many were written.
+    """
+    todo = list(rows)
+    # The skip logic of a form leans on what the others say: those forms come last, one by one.
+    leaning = [row for row in todo if _asks_others(_form(row.participant, row.form))]
+    plain = [row for row in todo if not _asks_others(_form(row.participant, row.form))]
+    with audit.context.context(by=by, reason=reason, source=audit.context.Source.IMPORT):
+        written = _import_plain(plain, by, reason, complete)
+        for row in leaning:
+            written += _import_leaning(row, by, reason, complete)
+    return written
+
+
+def _import_plain(rows: Sequence[FormRow], by: Membership | None, reason: str, complete: bool) -> int:
+    people = {row.participant.pk: row.participant for row in rows}
+    for participant in Participant.objects.filter(pk__in=people).order_by("pk").select_for_update(no_key=True):
+        people[participant.pk].status = participant.status
+    visits = {
+        (visit.participant_id, visit.code): visit
+        for visit in Visit.objects.filter(participant__in=people, code__in={row.visit for row in rows if row.visit})
+    }
+    known = {
+        (entry.participant_id, entry.visit_id, entry.form, entry.repeat): entry
+        for entry in FormEntry.objects.filter(participant__in=people, form__in={row.form for row in rows})
+    }
+    moments: dict[int, Moment] = {}
+    days_of_controls: dict[int, date] = {}
+    seen: set[tuple[int, int | None, str, int]] = set()
+    fresh: list[FormEntry] = []
+    changed: list[FormEntry] = []
+    for row in rows:
+        participant = people[row.participant.pk]
+        spec = _form(participant, row.form)
+        visit = visits.get((participant.pk, row.visit))
+        if row.visit and visit is None:
+            raise NotPossible(f"{participant} has no visit {row.visit}.")
+        check_can_save_form(by, participant, spec, visit, is_import=True)
+        place = (participant.pk, visit.pk if visit else None, row.form, row.repeat)
+        if place in seen:
+            raise Refused((Problem("", f"{row}: the file has this form twice."),))
+        seen.add(place)
+        entry = known.get(place)
+        if participant.pk not in moments:
+            moments[participant.pk] = selectors.moment_for(participant)
+        read = _imported(row, spec, entry, moments[participant.pk], visit)
+        answers = {name: answer.as_stored() for name, answer in read.answers.items()}
+        done = complete and read.can_be_complete
+        if entry is None:
+            entry = FormEntry(participant=participant, visit=visit, form=row.form, repeat=row.repeat)
+            entry.status = EntryStatus.IN_PROGRESS
+            fresh.append(entry)
+        elif entry.answers == answers and (not done or entry.status == EntryStatus.COMPLETE):
+            continue
+        else:
+            entry.revision += 1
+            changed.append(entry)
+        entry.status = after(EntryStatus(entry.status), EntryEvent.COMPLETE if done else EntryEvent.SAVE)
+        _check_complete(spec, read, entry.status, was_complete=not done)
+        entry.answers, entry.changed_at = answers, timezone.now()
+        entry.observed_on = day_observed(spec, read.answers, visit.done_on if visit else None)
+        if done and entry.completed_at is None:
+            entry.completed_at = timezone.now()
+        anchor = participant.protocol.anchor.item
+        day = read.answers.get(anchor.partition(".")[2]) if anchor.startswith(f"{spec.id}.") else None
+        if day is not None and participant.is_external and "T" not in day.value:
+            days_of_controls[participant.pk] = date.fromisoformat(day.value)
+        elif anchor.startswith(f"{spec.id}."):
+            _follow_anchor(participant, spec, read, by, reason, audit.context.Source.IMPORT)
+            del moments[participant.pk]
+    FormEntry.objects.bulk_create(fresh, batch_size=1000)
+    FormEntry.objects.bulk_update(
+        changed,
+        ["answers", "status", "observed_on", "completed_at", "revision", "changed_at"],
+        batch_size=500,
+    )
+    standing = Anchor.objects.filter(participant__in=days_of_controls).order_by("participant_id", "revision")
+    for pk, day_now in dict(standing.values_list("participant_id", "day")).items():
+        day_read = days_of_controls.pop(pk)
+        if day_now != day_read:
+            set_anchor(
+                participant=people[pk],
+                day=day_read,
+                by=by,
+                is_actual=True,
+                reason=reason,
+                source=audit.context.Source.IMPORT,
+            )
+    import_anchors_of_controls(days=days_of_controls, by=by, reason=reason)
+    concerned = sorted({entry.participant_id for entry in (*fresh, *changed)})
+    if concerned:
+        observation_recorded.send(sender=FormEntry, participant_ids=tuple(concerned))
+    return len(fresh) + len(changed)
+
+
+def _imported(row: FormRow, spec: Form, entry: FormEntry | None, moment: Moment, visit: Visit | None) -> FormReading:
+    if row.repeat < 1 or (row.repeat > 1 and not spec.repeating):
+        raise NotPossible(f"{row}: {spec.label} has one entry; it does not repeat.")
+    _refuse_given(spec, row.answers)
+    if visit is not None:
+        moment = replace(moment, visit_date=visit.done_on or visit.planned_date)
+    read = read_form(
+        row.participant.protocol,
+        spec,
+        row.answers,
+        stored={name: FormAnswer.from_stored(one) for name, one in entry.answers.items()} if entry else {},
+        others={},
+        moment=moment,
+    )
+    if read.problems:
+        raise Refused(tuple(replace(one, sentence=f"{row}: {one.sentence}") for one in read.problems))
+    if not read.answers:
+        raise Refused((Problem("", f"{row}: nothing is filled in. Leave the row out."),))
+    return read
+
+
+def _import_leaning(row: FormRow, by: Membership | None, reason: str, complete: bool) -> int:
+    participant = row.participant
+    visit = participant.visits.filter(code=row.visit).first() if row.visit else None
+    if row.visit and visit is None:
+        raise NotPossible(f"{participant} has no visit {row.visit}.")
+    standing = selectors.entry_at(participant, row.form, visit, row.repeat)
+    before = (standing.revision, standing.status) if standing else None
+
+    def save(*, complete: bool) -> FormEntry:
+        return save_entry(
+            participant=participant,
+            form=row.form,
+            visit=visit,
+            repeat=row.repeat,
+            answers=row.answers,
+            revision=standing.revision if standing else None,
+            complete=complete,
+            by=by,
+            reason=reason,
+            source=audit.context.Source.IMPORT,
+        )
+
+    if not complete:
+        entry = save(complete=False)
+    else:
+        try:
+            entry = save(complete=True)
+        except Refused:  # something is left open, or cannot be kept: then this says so
+            entry = save(complete=False)
+    return int(before != (entry.revision, entry.status))
+
+
 def on_visit_recorded(*, visit: Visit, **_: object) -> None:
     """Date what was entered before its visit was recorded, in the transaction that records the visit."""
     moved = []
@@ -162,6 +331,19 @@ def _read(
     visit: Visit | None,
     units: Mapping[str, str] | None,
 ) -> FormReading:
+    _refuse_given(form, answers)
+    return read_form(
+        participant.protocol,
+        form,
+        answers,
+        stored=stored,
+        others=selectors.values_beside(participant, form.id, entry.pk if entry else None) if _asks_others(form) else {},
+        moment=selectors.moment_for(participant, visit),
+        units_chosen=units,
+    )
+
+
+def _refuse_given(form: Form, answers: Mapping[str, str]) -> None:
     given = [name for name in answers if f"{form.id}.{name}" in GIVEN]
     if given:
         raise Refused(
@@ -170,16 +352,10 @@ def _read(
                 for name in given
             )
         )
-    asks_others = any(item.visible_when is not None for item in form.items)
-    return read_form(
-        participant.protocol,
-        form,
-        answers,
-        stored=stored,
-        others=selectors.values_beside(participant, form.id, entry.pk if entry else None) if asks_others else {},
-        moment=selectors.moment_for(participant, visit),
-        units_chosen=units,
-    )
+
+
+def _asks_others(form: Form) -> bool:
+    return any(item.visible_when is not None for item in form.items)
 
 
 def _check_complete(form: Form, reading: FormReading, status: EntryStatus, *, was_complete: bool) -> None:

@@ -185,9 +185,12 @@ def import_draws(*, rows: Iterable[DrawRow], by: Membership | None, reason: str 
 
 def on_anchor_moved(*, participant: Participant, **_: object) -> None:
     """Bring the visits of the draws to what the windows say now, in the transaction that moved the anchor."""
+    draws = list(LabDraw.objects.filter(participant=participant).prefetch_related("results"))
+    if not draws:
+        return
     windows = windows_of(participant)
     visits = {visit.code: visit.pk for visit in participant.visits.all()}
-    for draw in LabDraw.objects.filter(participant=participant).prefetch_related("results"):
+    for draw in draws:
         code = visit_of_draw(draw.sampled_on, [result.analyte for result in draw.results.all()], windows)
         visit_id = visits.get(code) if code else None
         if draw.visit_id != visit_id:

@@ -1,4 +1,4 @@
-"""The demonstration: three published definitions, one reconstructed trial, and a practice trial that is alive today.
+"""The demonstration: three published definitions, two reconstructed trials, and a practice trial that is alive today.
 
 Everything is made by the product's own actions, as its users would. Nobody in it is real.
 """
@@ -55,7 +55,7 @@ TRIALS = (
     DemoTrial("parachute", "parachute", Trial.Kind.RECONSTRUCTION),
     DemoTrial("parachute", "parachute-practice", Trial.Kind.PRACTICE),
     DemoTrial("nct07648992", "nct07648992", Trial.Kind.PRACTICE),
-    DemoTrial("relax", "relax", Trial.Kind.PRACTICE),
+    DemoTrial("relax", "relax", Trial.Kind.RECONSTRUCTION),
 )
 
 
@@ -109,7 +109,7 @@ def seed_demonstration(*, tell: Tell) -> None:
         members = _memberships(trial, users)
         if is_new:
             tell(f"{trial.code}: definition published, {trial.sites.count()} sites")
-        if demo.code == "parachute":
+        if demo.kind == Trial.Kind.RECONSTRUCTION:
             _reconstruction(trial, members, tell)
         elif demo.code == "parachute-practice":
             _practice(trial, members, tell)
@@ -174,7 +174,8 @@ def _reconstruction(trial: Trial, members: Mapping[str, Membership], tell: Tell)
     """Import the reconstruction, decide its first gate as the publication did, and leave the last one to the user."""
     if not trial.participants.exists():
         with transaction.atomic():
-            _practice_table(trial)
+            if _looks_up_a_table(trial):
+                _practice_table(trial)
             import_extract(
                 trial=trial,
                 extract=read_extract(RECONSTRUCTIONS / trial.code),
@@ -197,7 +198,7 @@ def _reconstruction(trial: Trial, members: Mapping[str, Membership], tell: Tell)
             by=by,
         )
         analysis.refresh_gates(trial=trial)
-    tell(f"{trial.code}: endpoints adjudicated, stage gates computed")
+    tell(f"{trial.code}: endpoints adjudicated{', stage gates computed' if gate is not None else ''}")
 
 
 def read_extract(folder: Path) -> Extract:
@@ -208,6 +209,10 @@ def read_extract(folder: Path) -> Extract:
         with file.open(newline="", encoding="utf-8") as lines:
             tables[file.name] = list(csv.DictReader(lines))
     return translate(mapping, tables)
+
+
+def _looks_up_a_table(trial: Trial) -> bool:
+    return trial.protocol.dosing is not None and "table" in trial.protocol.dosing.parameters
 
 
 def _practice_table(trial: Trial) -> None:

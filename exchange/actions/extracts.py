@@ -12,6 +12,7 @@ from adverse_events import actions as adverse_events
 from adverse_events.domain.reporting import Report
 from audit.context import Source
 from casebook import actions as casebook
+from casebook.actions.entries import FormRow
 from casebook.actions.events import EventRow
 from casebook.actions.laboratory import DrawRow
 from casebook.domain.results import Written
@@ -20,6 +21,7 @@ from dosing.actions import InfusionRow
 from exchange.domain.extract import Extract, Person
 from exchange.permissions import check_can_import_extract
 from trials import actions as trials
+from trials.actions import ControlRow
 from trials.domain.lifecycle import ParticipantState
 from trials.models import Deviation, Membership, Participant, Trial
 
@@ -40,26 +42,18 @@ def import_extract(
     hears a line of progress for each kind. Any refusal undoes the whole.
     """
     check_can_import_extract(by, trial)
-    people = {person.subject: _person(trial, person, by, reason) for person in extract.people}
+    people = _controls(trial, extract, by, reason)
+    people |= {one.subject: _person(trial, one, by, reason) for one in extract.people if not one.is_external}
     tell(f"{len(people)} people")
-    for visited in extract.visits:
-        trials.record_visit(
-            visit=people[visited.subject].visits.get(code=visited.visit), done_on=visited.done_on, by=by, reason=reason
-        )
-    for entry in extract.entries:
-        participant = people[entry.subject]
-        visit = participant.visits.get(code=entry.visit) if entry.visit else None
-        standing = participant.entries.filter(form=entry.form, visit=visit).first()
-        casebook.save_entry(
-            participant=participant,
-            form=entry.form,
-            visit=visit,
-            answers=entry.answers,
-            revision=standing.revision if standing else None,
-            by=by,
-            reason=reason,
-            source=Source.IMPORT,
-        )
+    visits = [(people[one.subject], one.visit, one.done_on) for one in extract.visits]
+    trials.import_visits(rows=visits, by=by, reason=reason)
+    tell(f"{len(visits)} visits")
+    casebook.import_entries(
+        rows=[FormRow(people[e.subject], e.form, e.answers, e.visit, e.repeat) for e in extract.entries],
+        by=by,
+        reason=reason,
+        complete=extract.forms_are_complete,
+    )
     tell(f"{len(extract.entries)} forms")
     casebook.import_draws(rows=_draws(extract, people), by=by, reason=reason)
     tell(f"{len(extract.results)} laboratory results")
@@ -116,6 +110,18 @@ def import_extract(
     }
 
 
+def _controls(trial: Trial, extract: Extract, by: Membership, reason: str) -> dict[str, Participant]:
+    sites = {site.code: site for site in trial.sites.all()}
+    rows = [
+        ControlRow(
+            sites[one.site], one.subject, one.screened_on, one.group, one.screening_number, one.birth_date, one.sex
+        )
+        for one in extract.people
+        if one.is_external
+    ]
+    return trials.import_controls(trial=trial, rows=rows, by=by, reason=reason)
+
+
 def _person(trial: Trial, person: Person, by: Membership, reason: str) -> Participant:
     site = trial.sites.get(code=person.site)
     participant = trials.import_participant(
@@ -123,13 +129,11 @@ def _person(trial: Trial, person: Person, by: Membership, reason: str) -> Partic
         site=site,
         screened_on=person.screened_on,
         screening_number=person.screening_number,
-        number=person.subject if person.is_external else "",
         group=person.group,
         birth_date=person.birth_date,
         sex=person.sex,
         status=ParticipantState.SCREEN_FAILED if person.failure_reason else ParticipantState.SCREENING,
         failure_reason=person.failure_reason,
-        is_external=person.is_external,
         by=by,
         reason=reason,
     )

@@ -8,7 +8,7 @@ mapping does not list is a problem, an empty cell is a value that is not known.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -68,10 +68,13 @@ class Visited:
 
 @dataclass(frozen=True)
 class Entry:
+    """One form as it would be typed. ``repeat`` 0 stands for the next one of this form at this visit."""
+
     subject: str
     form: str
     visit: str
     answers: Mapping[str, str]
+    repeat: int = 1
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,16 @@ class Departure:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What an independent reader abstracted from the same record: address of the definition -> value."""
+
+    subject: str
+    reader: str
+    read_on: date
+    answers: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Extract:
     """Everything the tables say, in the order of their rows."""
 
@@ -148,6 +161,8 @@ class Extract:
     infusions: tuple[Infusion, ...] = ()
     plans: tuple[Plan, ...] = ()
     departures: tuple[Departure, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    forms_are_complete: bool = False
     accrual_closed_on: date | None = None
     follow_up_is_complete: bool = False
 
@@ -163,7 +178,10 @@ SECTIONS: Mapping[str, type] = {
     "infusions": Infusion,
     "plans": Plan,
     "departures": Departure,
+    "readings": Reading,
 }
+#: What a mapping says of the whole.
+_WHOLE = ("trial", "accrual_closed_on", "forms_are_complete", "follow_up_is_complete")
 
 
 @dataclass
@@ -173,20 +191,32 @@ class _Reader:
     file: str
     number: int
     row: Row
+    tables: _Tables
     troubles: list[Trouble] = field(default_factory=list)
 
     def pick(self, spec: object) -> str:
-        """The text that ``spec`` finds: a column's name, ``{column, values}``, ``{column, part: date, days}``
-        or ``{constant}``."""
+        """The text that ``spec`` finds.
+
+        A column's name; ``{column, values}``; ``{column, part: date, days}``; ``{column, days_from}``, the date moved
+        by the days of another column, "" where either is empty; ``{column, not_after}``, the date, at the latest that
+        of the data cut; ``{constant}``; ``{count_of: file, by, when}``, how
+        many rows of that file belong to this one.
+        """
         if isinstance(spec, Mapping):
             if "constant" in spec:
                 return str(spec["constant"])
+            if "count_of" in spec:
+                return str(self._count(spec))
             column = str(spec["column"])
             text = self._cell(column)
             if spec.get("part") == "date":
                 text = text[: len("2017-03-05")]
             if "days" in spec and text:
                 text = self._moved(column, text, int(str(spec["days"])))
+            if "not_after" in spec and text:
+                text = min(text, str(spec["not_after"]))
+            if "days_from" in spec and text:
+                text = self._moved_by(column, text, str(spec["days_from"]))
             values = spec.get("values")
             if values is None or text == "":
                 return text
@@ -199,12 +229,31 @@ class _Reader:
         return self._cell(str(spec))
 
     def holds(self, conditions: Mapping[str, object]) -> bool:
-        """Whether every column has the value (or one of the values) that the condition names."""
-        for column, wanted in conditions.items():
-            choices = [str(value) for value in wanted] if isinstance(wanted, list) else [str(wanted)]
-            if self._cell(column) not in choices:
-                return False
-        return True
+        """Whether every column has the value (or one of the values) that the condition names, or none of ``not``."""
+        return all(_fits(self._cell(column), wanted) for column, wanted in conditions.items())
+
+    def joined(self, spec: Mapping[str, Any]) -> bool:
+        """Add the columns of the one row of another file that belongs to this row; False where it is not there."""
+        found = self._belonging(str(spec["file"]), spec["by"])
+        if len(found) > 1:
+            self._trouble(", ".join(_pairs(spec["by"])), f"{spec['file']} has {len(found)} rows for it; one is needed.")
+        elif not found:
+            self._trouble(", ".join(_pairs(spec["by"])), f"{spec['file']} has no row for it.")
+        else:
+            self.row = {**found[0], **self.row}
+        return len(found) == 1
+
+    def _belonging(self, file: str, by: object) -> Sequence[Row]:
+        """The rows of ``file`` whose columns hold what this row's do."""
+        pairs = _pairs(by)
+        return self.tables.index(file, tuple(pairs.values())).get(tuple(self._cell(own) for own in pairs), ())
+
+    def _count(self, spec: Mapping[str, Any]) -> int:
+        wanted = spec.get("when", {})
+        return sum(
+            all(_fits((row.get(column) or "").strip(), value) for column, value in wanted.items())
+            for row in self._belonging(str(spec["count_of"]), spec["by"])
+        )
 
     def typed(self, name: str, kind: str, spec: object) -> Any:
         """The value of one field, read as its type; what cannot be read is a problem and comes back as None."""
@@ -224,6 +273,16 @@ class _Reader:
             self._trouble(column, f"{text!r} is no date (2017-03-05).")
             return ""
 
+    def _moved_by(self, column: str, text: str, days: str) -> str:
+        number = self._cell(days)
+        if number == "":
+            return ""
+        try:
+            return self._moved(column, text, int(number))
+        except ValueError:
+            self._trouble(days, f"{number!r} is no whole number of days.")
+            return ""
+
     def _cell(self, column: str) -> str:
         if column not in self.row:
             self._trouble(column, "the table has no such column.")
@@ -232,6 +291,17 @@ class _Reader:
 
     def _trouble(self, column: str, sentence: str) -> None:
         self.troubles.append(Trouble(self.file, self.number, column, sentence))
+
+
+def _fits(text: str, wanted: object) -> bool:
+    if isinstance(wanted, Mapping):
+        return not _fits(text, wanted["not"])
+    return text in ([str(value) for value in wanted] if isinstance(wanted, list) else [str(wanted)])
+
+
+def _pairs(by: object) -> dict[str, str]:
+    """Own column -> column of the other file; one name stands for both."""
+    return {str(own): str(other) for own, other in by.items()} if isinstance(by, Mapping) else {str(by): str(by)}
 
 
 def _optional_bool(text: str) -> bool | None:
@@ -271,20 +341,25 @@ def translate(mapping: Mapping[str, Any], tables: Mapping[str, Table]) -> Extrac
     """What ``tables`` (file name -> rows) hold under ``mapping``; raises ExtractRefused with every problem."""
     troubles: list[Trouble] = []
     found: dict[str, list[Any]] = {section: [] for section in SECTIONS}
-    unknown = set(mapping) - set(SECTIONS) - {"trial", "accrual_closed_on", "follow_up_is_complete"}
+    unknown = set(mapping) - set(SECTIONS) - set(_WHOLE)
     if unknown:
         known = ", ".join(SECTIONS)
         raise ExtractRefused([Trouble("mapping", 0, name, f"no such section; they are {known}.") for name in unknown])
+    indexed = _Tables(tables)
     for section, kind in SECTIONS.items():
         for source in mapping.get(section, []):
-            file = str(source["file"])
-            if file not in tables:
-                troubles.append(Trouble(file, 0, "-", f"the mapping's {section} need this file, and it is not there."))
-                continue
-            found[section].extend(_rows(kind, source, tables[file], file, troubles))
+            absent = [file for file in _files(source) if file not in tables]
+            troubles += [
+                Trouble(file, 0, "-", f"the mapping's {section} need this file, and it is not there.")
+                for file in absent
+            ]
+            if not absent:
+                found[section].extend(_rows(kind, source, str(source["file"]), indexed, troubles))
     if troubles:
         raise ExtractRefused(troubles)
-    closed, complete = mapping.get("accrual_closed_on"), bool(mapping.get("follow_up_is_complete"))
+    found["entries"] = _united(_numbered(found["entries"]), troubles)
+    if troubles:
+        raise ExtractRefused(troubles)
     people = {person.subject for person in found["people"] if person.subject}
     for name, rows in found.items():
         strangers = {row.subject for row in rows} - people if name != "people" else set()
@@ -292,19 +367,78 @@ def translate(mapping: Mapping[str, Any], tables: Mapping[str, Table]) -> Extrac
     if troubles:
         raise ExtractRefused(troubles)
     return Extract(
-        **{name: tuple(rows) for name, rows in found.items()}, accrual_closed_on=closed, follow_up_is_complete=complete
+        **{name: tuple(rows) for name, rows in found.items()},
+        accrual_closed_on=mapping.get("accrual_closed_on"),
+        forms_are_complete=bool(mapping.get("forms_are_complete")),
+        follow_up_is_complete=bool(mapping.get("follow_up_is_complete")),
     )
 
 
-def _rows(kind: type, source: Mapping[str, Any], table: Table, file: str, troubles: list[Trouble]) -> Iterator[Any]:
+def _files(source: Mapping[str, Any]) -> Iterator[str]:
+    """Every file that one clause of a section reads: its own, the joined one, and those whose rows it counts."""
+    yield str(source["file"])
+    if "join" in source:
+        yield str(source["join"]["file"])
+    for spec in source.values():
+        for each in (spec, *spec.values()) if isinstance(spec, Mapping) else ():
+            if isinstance(each, Mapping) and "count_of" in each:
+                yield str(each["count_of"])
+
+
+def _numbered(entries: Sequence[Entry]) -> list[Entry]:
+    """Entries that ask for the next number of their form get it, in the order of the rows."""
+    last: dict[tuple[str, str, str], int] = {}
+    numbered = []
+    for entry in entries:
+        place = (entry.subject, entry.form, entry.visit)
+        repeat = entry.repeat or last.get(place, 0) + 1
+        last[place] = max(repeat, last.get(place, 0))
+        numbered.append(entry if entry.repeat else replace(entry, repeat=repeat))
+    return numbered
+
+
+def _united(entries: Sequence[Entry], troubles: list[Trouble]) -> list[Entry]:
+    """Rows of several tables about one form are one form; two answers to one question are a problem."""
+    forms: dict[tuple[str, str, str, int], dict[str, str]] = {}
+    for entry in entries:
+        answers = forms.setdefault((entry.subject, entry.form, entry.visit, entry.repeat), {})
+        for name, value in entry.answers.items():
+            if answers.setdefault(name, value) != value:
+                sentence = f"{entry.subject} has two answers, {answers[name]!r} and {value!r}."
+                troubles.append(Trouble("entries", 0, f"{entry.form}.{name}", sentence))
+    return [Entry(subject, form, visit, answers, repeat) for (subject, form, visit, repeat), answers in forms.items()]
+
+
+class _Tables:
+    """The tables, with their rows by the values of columns: worked out once."""
+
+    def __init__(self, tables: Mapping[str, Table]) -> None:
+        self.tables = tables
+        self._known: dict[tuple[str, tuple[str, ...]], dict[tuple[str, ...], list[Row]]] = {}
+
+    def index(self, file: str, columns: tuple[str, ...]) -> Mapping[tuple[str, ...], Sequence[Row]]:
+        if (file, columns) not in self._known:
+            index: dict[tuple[str, ...], list[Row]] = {}
+            for row in self.tables[file]:
+                index.setdefault(tuple((row.get(column) or "").strip() for column in columns), []).append(row)
+            self._known[file, columns] = index
+        return self._known[file, columns]
+
+
+def _rows(kind: type, source: Mapping[str, Any], file: str, tables: _Tables, troubles: list[Trouble]) -> Iterator[Any]:
     kinds = {name: spec.type for name, spec in kind.__dataclass_fields__.items()}  # type: ignore[attr-defined]
-    for number, row in enumerate(table, start=2):
-        reader = _Reader(file, number, row, troubles)
-        if not reader.holds(source.get("when", {})):
+    for number, row in enumerate(tables.tables[file], start=2):
+        reader = _Reader(file, number, row, tables, troubles)
+        conditions: Mapping[str, object] = source.get("when", {})
+        # Its own columns first: a row that is left out needs no partner in another file.
+        own = {column: wanted for column, wanted in conditions.items() if column in row or "join" not in source}
+        if not reader.holds(own) or ("join" in source and not reader.joined(source["join"])):
+            continue
+        if not reader.holds(conditions):
             continue
         values: dict[str, Any] = {}
         for name, spec in source.items():
-            if name in ("file", "when"):
+            if name in ("file", "when", "join"):
                 continue
             if name not in kinds:
                 troubles.append(Trouble("mapping", 0, name, f"a row of {file} has no such field; {', '.join(kinds)}."))

@@ -6,10 +6,12 @@ attributes to ``by``. ``by=None`` is the command line or a computation; what a p
 
 from trials.actions.deviations import confirm_deviation, record_deviation, void_deviation
 from trials.actions.enrolment import (
+    ControlRow,
     close_accrual,
     close_replacement,
     enrol,
     hold_enrolment,
+    import_controls,
     import_enrolment,
     import_participant,
     open_replacement,
@@ -25,7 +27,14 @@ from trials.actions.follow_up import (
 )
 from trials.actions.people import end_membership, grant_membership
 from trials.actions.protocols import close_site, publish_protocol, record_site_approval, reopen_site
-from trials.actions.schedule import add_unscheduled_visit, miss_visit, record_visit, set_anchor
+from trials.actions.schedule import (
+    add_unscheduled_visit,
+    import_anchors_of_controls,
+    import_visits,
+    miss_visit,
+    record_visit,
+    set_anchor,
+)
 from trials.actions.screening import (
     answer_criterion,
     assess_eligibility,
@@ -51,8 +60,12 @@ __all__ = [
     "fail_screening",
     "grant_membership",
     "hold_enrolment",
+    "ControlRow",
+    "import_anchors_of_controls",
+    "import_controls",
     "import_enrolment",
     "import_participant",
+    "import_visits",
     "lose_participant",
     "miss_visit",
     "open_replacement",

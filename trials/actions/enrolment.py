@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 
 from django.core.exceptions import ValidationError
@@ -14,7 +16,7 @@ from trials.actions.schedule import plan_visits
 from trials.actions.screening import check_birth_date, next_screening_number, numbered
 from trials.announcements import participant_enrolled
 from trials.domain.allocation import drawn_at
-from trials.domain.definition import Protocol
+from trials.domain.definition import GroupKind, Protocol
 from trials.domain.eligibility import Outcome
 from trials.domain.lifecycle import ParticipantEvent, ParticipantState
 from trials.models import (
@@ -37,7 +39,14 @@ from trials.permissions import (
     check_can_steer_enrolment,
     next_state,
 )
-from trials.selectors import capacity, latest_assessment, own_groups, signed_consents, usable_version
+from trials.selectors import (
+    capacity,
+    latest_assessment,
+    own_groups,
+    signed_consents,
+    usable_version,
+    with_shared,
+)
 
 RANDOMISED = "permuted_blocks"
 
@@ -214,6 +223,64 @@ def import_participant(
         if not is_external:
             plan_visits(participant)
     return participant
+
+
+@dataclass(frozen=True)
+class ControlRow:
+    """One external control of a file."""
+
+    site: Site
+    number: str
+    screened_on: date
+    group: str
+    screening_number: str = ""
+    birth_date: str = ""
+    sex: str = "unknown"
+
+
+@transaction.atomic
+def import_controls(
+    *, trial: Trial, rows: Sequence[ControlRow], by: Membership | None, reason: str = ""
+) -> dict[str, Participant]:
+    """Many external controls in a few questions to the database; who is known by their number stays as they are.
+
+    Returns all of ``rows`` by number. Raises ValidationError naming the row that does not fit, and writes nothing.
+    """
+    for site in {row.site for row in rows}:
+        check_can_import(by, trial, site)
+        if site.trial_id != trial.pk:
+            raise ValidationError({"site": f"{site} is no site of {trial.code}."})
+    active, has_one_version = trial.active_version, trial.versions.count() == 1
+    external = {group.id for group in active.protocol.groups if group.kind is GroupKind.EXTERNAL}
+    fresh = []
+    numbers = [row.number for row in rows]
+    standing = set(Participant.objects.filter(trial=trial, number__in=numbers).values_list("number", flat=True))
+    for row in rows:
+        check_birth_date(row.birth_date, row.screened_on)
+        if row.group not in external:
+            groups = ", ".join(sorted(external)) or "none"
+            raise ValidationError({"group": f"{row.number}: {row.group} is no external group. Known: {groups}."})
+        if row.number in standing:
+            continue
+        version = active if has_one_version else usable_version(row.site, row.screened_on) or active
+        fresh.append(
+            Participant(
+                trial=trial,
+                site=row.site,
+                protocol_version=version,
+                screening_number=row.screening_number or row.number,
+                number=row.number,
+                group=row.group,
+                status=ParticipantState.EXTERNAL,
+                screened_on=row.screened_on,
+                birth_date=row.birth_date,
+                sex=row.sex,
+                is_external=True,
+            )
+        )
+    with context.context(by=by, reason=reason, source=context.Source.IMPORT):
+        Participant.objects.bulk_create(fresh, batch_size=1000)
+    return {one.number: one for one in with_shared(Participant.objects.filter(trial=trial, number__in=numbers))}
 
 
 @transaction.atomic

@@ -1,142 +1,19 @@
-"""Published numbers beside those computed from the data, each by a named method; no difference is hidden.
-
-The published numbers of a trial are data (``analysis/published/<trial>.yaml``): id, quantity, the number as it is
-printed, the method with its parameters, and, where the two differ, the explanation. The functions here are pure and
-print their result in the form of the publication, so that "agrees" is plain equality of text.
-"""
+"""Methods of a trial with a two-stage design: flow, endpoint, survival, doses, adverse events."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from analysis.domain.competing_risks import cumulative_incidence, gray_test
 from analysis.domain.proportions import fisher_exact, proportion_ci
-from analysis.domain.simon import TwoStage, inference, operating_characteristics
+from analysis.domain.reconciliation.frame import Case, Facts, half_up, percent, two_digits, where
+from analysis.domain.simon import inference, operating_characteristics
 from analysis.domain.survival import kaplan_meier, log_rank
-
-
-@dataclass(frozen=True)
-class Case:
-    """One participant or external control, with what reconciliation asks of them. Days count from the anchor."""
-
-    number: str
-    group: str
-    is_external: bool
-    is_enrolled: bool
-    failure_reason: str = ""
-    removed_by: str = ""
-    evaluable: bool | None = None
-    status: str = ""
-    met_rule: bool = False
-    event_day: int | None = None
-    competing_kind: str = ""
-    competing_day: int | None = None
-    censored_day: int | None = None
-    values: Mapping[str, str] = field(default_factory=dict)
-    events: Mapping[str, int] = field(default_factory=dict)
-    followed_to_day: int | None = None
-    given_mg_per_kg: Decimal | None = None
-    given_over_planned: Decimal | None = None
-
-
-@dataclass(frozen=True)
-class AdverseEventCell:
-    """One adverse event as the table of the publication counts it."""
-
-    number: str
-    category: str
-    reported: str
-    grade: int
-
-
-@dataclass(frozen=True)
-class Facts:
-    """Everything that reconciliation computes from: read once."""
-
-    cases: tuple[Case, ...]
-    sets: Mapping[str, frozenset[str]]
-    gates: Mapping[int, tuple[int, int]]
-    adverse_events: tuple[AdverseEventCell, ...]
-    design: TwoStage | None = None
-    null: float | None = None
-    alternative: float | None = None
-    last_day: int = 103
-
-    def of(self, name: str) -> list[Case]:
-        """The members of an analysis set, or of a group."""
-        if name in self.sets:
-            return [case for case in self.cases if case.number in self.sets[name]]
-        return [case for case in self.cases if case.group == name]
-
-
-@dataclass(frozen=True)
-class Reconciled:
-    """One row: what is printed, what is computed, how, and why they differ where they do."""
-
-    id: str
-    quantity: str
-    published: str
-    computed: str
-    method: str
-    explanation: str = ""
-
-    @property
-    def agrees(self) -> bool:
-        return self.published == self.computed
-
-
-def reconcile(rows: Sequence[Mapping[str, Any]], facts: Facts) -> tuple[Reconciled, ...]:
-    """Every published row beside its computed number; KeyError names a method that does not exist."""
-    reconciled = []
-    for row in rows:
-        name = row["method"]
-        if name not in METHODS:
-            raise KeyError(f"{row['id']}: there is no method {name!r}; known are {', '.join(METHODS)}")
-        try:
-            computed = METHODS[name](facts, row.get("with", {}))
-        except ValueError as error:  # nobody in a set, no event: the row says so instead of a number
-            computed = f"not computable: {error}"
-        reconciled.append(
-            Reconciled(
-                id=row["id"],
-                quantity=row["quantity"],
-                published=str(row["published"]),
-                computed=computed,
-                method=row.get("how", name.replace("_", " ")),
-                explanation=row.get("explanation", ""),
-            )
-        )
-    return tuple(reconciled)
-
-
-def half_up(value: float, decimals: int = 0) -> str:
-    """Round half up on the decimal text, as tables are rounded by hand: 56.25 is 56.3.
-
-    >>> half_up(56.25, 1), half_up(80.392)
-    ('56.3', '80')
-    """
-    step = Decimal(1).scaleb(-decimals)
-    return str(Decimal(repr(float(value))).quantize(step, rounding=ROUND_HALF_UP))
-
-
-def two_digits(p: float) -> str:
-    """A p value with two significant digits, as the publication prints it.
-
-    >>> two_digits(0.000301), two_digits(0.1149)
-    ('0.00030', '0.11')
-    """
-    if p < 0.0001:
-        return "<0.0001"
-    digits = 2
-    while p < 10.0 ** (1 - digits):
-        digits += 1
-    return half_up(p, digits)
 
 
 def _size(facts: Facts, given: Mapping[str, Any]) -> str:
@@ -169,7 +46,7 @@ def _of_gate(facts: Facts, given: Mapping[str, Any]) -> str:
 
 
 def _reached(facts: Facts, given: Mapping[str, Any]) -> str:
-    members = _where(facts.of(given["set"]), given)
+    members = where(facts.of(given["set"]), given)
     return f"{sum(case.status == 'reached' for case in members)} of {len(members)}"
 
 
@@ -206,16 +83,16 @@ def _competing_times(cases: Sequence[Case], last_day: int) -> tuple[list[float],
 
 def _incidence(facts: Facts, given: Mapping[str, Any]) -> str:
     """Cumulative incidence of the endpoint at the last day: Aalen-Johansen, Gray's variance, log(-log F) limits."""
-    times, causes = _competing_times(_where(facts.of(given["set"]), given), facts.last_day)
+    times, causes = _competing_times(where(facts.of(given["set"]), given), facts.last_day)
     at = cumulative_incidence(times, causes, conf="log-log").at(facts.last_day)
-    return _percent(float(at.estimate), float(at.lower), float(at.upper))
+    return percent(float(at.estimate), float(at.lower), float(at.upper))
 
 
 def _one_minus_km(facts: Facts, given: Mapping[str, Any]) -> str:
     """1 - Kaplan-Meier with the limits of the log scale: only where the set has no competing event by definition."""
-    times, causes = _competing_times(_where(facts.of(given["set"]), given), facts.last_day)
+    times, causes = _competing_times(where(facts.of(given["set"]), given), facts.last_day)
     at = kaplan_meier(times, [int(cause == 1) for cause in causes], conf="log").at(facts.last_day)
-    return _percent(1 - float(at.estimate), 1 - float(at.upper), 1 - float(at.lower))
+    return percent(1 - float(at.estimate), 1 - float(at.upper), 1 - float(at.lower))
 
 
 def _gray(facts: Facts, given: Mapping[str, Any]) -> str:
@@ -249,9 +126,9 @@ def _survival_times(cases: Sequence[Case], kinds: Sequence[str]) -> tuple[list[f
 
 
 def _survival(facts: Facts, given: Mapping[str, Any]) -> str:
-    times, happened = _survival_times(_where(facts.of(given["set"]), given), given["kinds"])
+    times, happened = _survival_times(where(facts.of(given["set"]), given), given["kinds"])
     at = kaplan_meier(times, happened, conf="log").at(given["years"] * 365.25)
-    return _percent(float(at.estimate), float(at.lower), float(at.upper))
+    return percent(float(at.estimate), float(at.lower), float(at.upper))
 
 
 def _survival_p(facts: Facts, given: Mapping[str, Any]) -> str:
@@ -259,7 +136,7 @@ def _survival_p(facts: Facts, given: Mapping[str, Any]) -> str:
     happened: list[int] = []
     groups: list[str] = []
     for name in given["sets"]:
-        t, h = _survival_times(_where(facts.of(name), given), given["kinds"])
+        t, h = _survival_times(where(facts.of(name), given), given["kinds"])
         times, happened, groups = times + t, happened + h, groups + [name] * len(t)
     return two_digits(log_rank(times, happened, groups).p_value)
 
@@ -271,7 +148,7 @@ def _with_event(facts: Facts, given: Mapping[str, Any]) -> str:
 
 def _with_value(facts: Facts, given: Mapping[str, Any]) -> str:
     members = facts.of(given["set"])
-    n = len(_where(members, given))
+    n = len(where(members, given))
     return f"{n} ({half_up(100 * n / len(members))}%)" if members else "0"
 
 
@@ -285,7 +162,7 @@ def _value_p(facts: Facts, given: Mapping[str, Any]) -> str:
 
 def _dose(facts: Facts, given: Mapping[str, Any]) -> str:
     """Median (quartiles, R's type 7) of the cumulative dose given, mg/kg."""
-    doses = [float(c.given_mg_per_kg) for c in _where(facts.of(given["set"]), given) if c.given_mg_per_kg is not None]
+    doses = [float(c.given_mg_per_kg) for c in where(facts.of(given["set"]), given) if c.given_mg_per_kg is not None]
     if not doses:
         raise ValueError("no dose is recorded")
     q1, median, q3 = np.quantile(doses, [0.25, 0.5, 0.75])
@@ -343,23 +220,6 @@ def _design_based(facts: Facts, given: Mapping[str, Any]) -> str:
         facts.design, p0=facts.null, responses=reached, stage1_responses=facts.gates[1][0], n=len(members)
     )
     return f"{half_up(100 * found.umvue, 1)}% ({half_up(100 * found.lower, 1)}-{half_up(100 * found.upper, 1)})"
-
-
-def _where(cases: Sequence[Case], given: Mapping[str, Any]) -> list[Case]:
-    """Narrow by the values of items: ``{item: value}`` or ``{item: [values]}``."""
-    wanted: Mapping[str, Any] = given.get("where", {})
-    return [
-        case
-        for case in cases
-        if all(
-            case.values.get(item, "") in (value if isinstance(value, list) else [value])
-            for item, value in wanted.items()
-        )
-    ]
-
-
-def _percent(estimate: float, lower: float, upper: float) -> str:
-    return f"{half_up(100 * estimate)}% ({half_up(100 * lower)}-{half_up(100 * upper)})"
 
 
 METHODS: Mapping[str, Callable[[Facts, Mapping[str, Any]], str]] = {

@@ -1,0 +1,42 @@
+"""Published numbers beside those computed from the data, each by a named method; no difference is hidden.
+
+The published numbers of a trial are data (``analysis/published/<trial>.yaml``): id, quantity, the number as it is
+printed, the method with its parameters, and, where the two differ, the explanation. The functions here are pure and
+print their result in the form of the publication, so that "agrees" is plain equality of text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from analysis.domain.reconciliation import cohort, trial
+from analysis.domain.reconciliation.frame import AdverseEventCell, Case, Facts, Reconciled
+
+__all__ = ["METHODS", "AdverseEventCell", "Case", "Facts", "Reconciled", "reconcile"]
+
+METHODS: Mapping[str, Callable[[Facts, Mapping[str, Any]], str]] = {**trial.METHODS, **cohort.METHODS}
+
+
+def reconcile(rows: Sequence[Mapping[str, Any]], facts: Facts) -> tuple[Reconciled, ...]:
+    """Every published row beside its computed number; KeyError names a method that does not exist."""
+    reconciled = []
+    for row in rows:
+        name = row["method"]
+        if name not in METHODS:
+            raise KeyError(f"{row['id']}: there is no method {name!r}; known are {', '.join(METHODS)}")
+        try:
+            computed = METHODS[name](facts, row.get("with", {}))
+        except ValueError as error:  # nobody in a set, no event: the row says so instead of a number
+            computed = f"not computable: {error}"
+        reconciled.append(
+            Reconciled(
+                id=row["id"],
+                quantity=row["quantity"],
+                published=str(row["published"]),
+                computed=computed,
+                method=row.get("how", name.replace("_", " ")),
+                explanation=row.get("explanation", ""),
+            )
+        )
+    return tuple(reconciled)
