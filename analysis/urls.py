@@ -7,6 +7,7 @@ from django.http import HttpResponse
 from django.urls import URLPattern, path
 
 from analysis import api, views
+from analysis.views import reconciliation
 
 
 def page(route: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:
@@ -19,6 +20,8 @@ urlpatterns = [
     page("endpoints/", views.adjudications, "adjudications"),
     page("endpoints/worklist/", views.worklist, "worklist"),
     page("participants/<int:participant>/endpoints/", views.panel, "panel"),
+    page("reconciliation/", reconciliation.reconciliation, "reconciliation"),
+    page("reconciliation/pdf/", reconciliation.reconciliation_pdf, "reconciliation_pdf"),
     page("gates/<int:stage>/", views.gate, "gate"),
     page("gates/<int:stage>/packet/", views.packet, "gate_packet"),
     page("gates/<int:stage>/packet.pdf", views.packet_pdf, "gate_packet_pdf"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,12 @@ from casebook import selectors as casebook
 from casebook.domain.clinical_events import EventKind
 from dosing import selectors as dosing
 from trials.domain.definition import EndpointSpec
+from trials.domain.documents import Document, Heading, Notice, Paragraph, TableBlock
+from trials.domain.figures import Table
 from trials.domain.partial_dates import PartialDate
 from trials.domain.schedule import study_day
-from trials.models import Participant, Trial
+from trials.models import Membership, Participant, Trial
+from trials.selectors import may_see_group
 
 PUBLISHED = Path(__file__).parent.parent / "published"
 
@@ -47,9 +51,57 @@ def published_rows(definition: str) -> Sequence[Mapping[str, Any]]:
     return rows
 
 
+def is_published(definition: str) -> bool:
+    return (PUBLISHED / f"{definition}.yaml").exists()
+
+
 def reconciliation(trial: Trial) -> tuple[Reconciled, ...]:
     """Every published number of the trial's definition beside the one its live data give."""
     return reconcile(published_rows(trial.code), facts(trial))
+
+
+@dataclass(frozen=True)
+class ForMember:
+    """The rows a membership may see, or the sentence that says why there are none."""
+
+    rows: tuple[Reconciled, ...] = ()
+    nothing: str = ""
+
+
+def for_member(membership: Membership) -> ForMember:
+    """The reconciliation as ``membership`` may see it: it is of the whole trial, and compares its groups."""
+    if membership.site_id is not None:
+        return ForMember(nothing="Published numbers are of the whole trial; they are shown to members of all sites.")
+    if not may_see_group(membership, membership.trial.protocol):
+        return ForMember(nothing="Published numbers compare the groups; they are hidden while you are blinded.")
+    try:
+        return ForMember(rows=reconciliation(membership.trial))
+    except NothingPublished as nothing:
+        return ForMember(nothing=str(nothing))
+
+
+def as_document(trial: Trial, found: ForMember) -> Document:
+    """The reconciliation as a document: every row, then why the numbers differ."""
+    if not found.rows:
+        return Document(title=f"Published and computed: {trial.code}", blocks=(Notice(found.nothing),))
+    agree = sum(row.agrees for row in found.rows)
+    columns = ("Row", "Quantity", "Published", "Canopy", "Method", "Agrees")
+    cells = tuple(
+        (row.id, row.quantity, row.published, row.computed, row.method, "yes" if row.agrees else "no")
+        for row in found.rows
+    )
+    reasons = tuple((row.id, row.published, row.computed, row.explanation) for row in found.rows if not row.agrees)
+    return Document(
+        title=f"Published and computed: {trial.code}",
+        subtitle=trial.protocol.source,
+        blocks=(
+            Paragraph(f"{agree} of {len(found.rows)} numbers are as published; every difference says why."),
+            TableBlock("Every published number beside that of the data", Table(columns, cells)),
+            Heading("Differences explained"),
+            TableBlock("Why they differ", Table(("Row", "Published", "Canopy", "Why"), reasons)),
+        ),
+        footer=f"{trial.code}, protocol version {trial.protocol.version}",
+    )
 
 
 def facts(trial: Trial) -> Facts:
@@ -114,6 +166,8 @@ def _cases(trial: Trial, endpoint: EndpointSpec, rule: Rule | None, kinds: Mappi
             alone = adjudicate(rule, one.measurements(endpoint.item), as_of_day=(date.max - one.anchor_day).days)
             met = alone.status is Status.REACHED
         values[pk] |= acute_gvhd.described(rows[pk]) | _responses(answered.get(pk, {}))
+        values[pk] |= {f"rows.{form}": str(len(own)) for form, own in rows[pk].items()}
+        values[pk]["event.death"] = "Y" if "death" in events[pk] else "N"
         cases.append(
             Case(
                 number=str(participant),

@@ -23,6 +23,7 @@ from analysis.domain.gates import GateState
 from analysis.models import Gate
 from analysis.permissions import check_can_view_results
 from analysis.reports.packet import packet as make_packet
+from analysis.reports.reconciliation import is_published
 from trials.domain.figures import unit_words
 from trials.formats.documents import as_pdf
 from trials.formats.figures import Figure, links_to
@@ -88,6 +89,7 @@ def dashboard(request: TrialRequest, trial: str) -> HttpResponse:
             "site": site,
             "gates": selectors.gates_of(membership),
             "endpoint": selectors.primary_endpoint(membership.trial.protocol),
+            "is_published": is_published(trial),
         },
     )
 

@@ -139,16 +139,6 @@ class Departure:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What an independent reader abstracted from the same record: address of the definition -> value."""
-
-    subject: str
-    reader: str
-    read_on: date
-    answers: Mapping[str, str]
-
-
-@dataclass(frozen=True)
 class Extract:
     """Everything the tables say, in the order of their rows."""
 
@@ -161,7 +151,6 @@ class Extract:
     infusions: tuple[Infusion, ...] = ()
     plans: tuple[Plan, ...] = ()
     departures: tuple[Departure, ...] = ()
-    readings: tuple[Reading, ...] = ()
     forms_are_complete: bool = False
     accrual_closed_on: date | None = None
     follow_up_is_complete: bool = False
@@ -178,7 +167,6 @@ SECTIONS: Mapping[str, type] = {
     "infusions": Infusion,
     "plans": Plan,
     "departures": Departure,
-    "readings": Reading,
 }
 #: What a mapping says of the whole.
 _WHOLE = ("trial", "accrual_closed_on", "forms_are_complete", "follow_up_is_complete")

@@ -166,6 +166,8 @@ ROUTES: dict[str, tuple[Who, Who]] = {
     # endpoints and gates
     "analysis:dashboard": (May.VIEW_DASHBOARD, May.VIEW_DASHBOARD),
     "analysis:adjudications": (May.VIEW_DASHBOARD, May.VIEW_DASHBOARD),
+    "analysis:reconciliation": (May.VIEW_DASHBOARD, May.VIEW_DASHBOARD),
+    "analysis:reconciliation_pdf": (May.VIEW_DASHBOARD, May.VIEW_DASHBOARD),
     "analysis:worklist": (MEMBER, MEMBER),
     "analysis:panel": (May.VIEW_PARTICIPANT, May.VIEW_PARTICIPANT),
     "analysis:gate": (May.VIEW_DASHBOARD, May.VIEW_DASHBOARD),

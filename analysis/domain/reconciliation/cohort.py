@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from statistics import median
 from typing import Any
@@ -58,7 +59,8 @@ def _share(facts: Facts, given: Given) -> str:
     if given.get("rounded"):
         p = float(half_up(100 * x / n, 1)) / 100
         half = Z * float(np.sqrt(p * (1 - p) / n))
-        lower, upper = max(0.0, p - half), min(1.0, p + half)
+        lower, upper = p - half, p + half
+    lower, upper = max(0.0, lower), min(1.0, upper)  # as printed: no share is above 100%
     return f"{half_up(100 * x / n, 1)} ({half_up(100 * lower, 1)}-{half_up(100 * upper, 1)})"
 
 
@@ -349,7 +351,50 @@ def _cost_per_responder(facts: Facts, given: Given) -> str:
     share = len(responders) / len(members)
     if given.get("rounded"):
         share = float(half_up(100 * share, 1)) / 100
-    return f"{round(price * number / share):,} ({len(responders)}/{len(members)})"
+    return f"{round(price * number / share):,}"
+
+
+# Two readers ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Discrepancy:
+    """One item that two readers took differently from one record."""
+
+    number: str
+    item: str
+    first: str
+    second: str
+
+
+def discrepancies(cases: Sequence[Case], pairs: Mapping[str, str]) -> tuple[int, list[Discrepancy]]:
+    """How many items both readers answered, and those that differ.
+
+    ``pairs``: the second reader's item -> the first one's, which may be one that is computed from the record.
+    """
+    compared, found = 0, []
+    for case in cases:
+        for second, first in pairs.items():
+            mine, theirs = case.values.get(first, ""), case.values.get(second, "")
+            if mine == "" or theirs == "":
+                continue
+            compared += 1
+            if mine != theirs:
+                found.append(Discrepancy(case.number, first, mine, theirs))
+    return compared, found
+
+
+def _readers(facts: Facts, given: Given) -> str:
+    compared, found = discrepancies(_members(facts, given), given["pairs"])
+    if not compared:
+        raise ValueError("no item was read twice")
+    return f"{len(found)} of {compared} ({half_up(100 * len(found) / compared, 2)}%)"
+
+
+def _readers_of_item(facts: Facts, given: Given) -> str:
+    """Who differs on one item, by number: ``01-004 (II, III)``."""
+    _, found = discrepancies(_members(facts, given), given["pairs"])
+    return ", ".join(f"{one.number} ({one.first}, {one.second})" for one in found) or "nobody"
 
 
 METHODS: Mapping[str, Callable[[Facts, Given], str]] = {
@@ -378,4 +423,6 @@ METHODS: Mapping[str, Callable[[Facts, Given], str]] = {
     "matched_numbers": _matched_numbers,
     "matched_share": _matched_share,
     "cost_per_responder": _cost_per_responder,
+    "readers": _readers,
+    "readers_of_item": _readers_of_item,
 }
