@@ -14,8 +14,6 @@ def curve_figure(found: ParticipantExposure, *, name: str = "pk-curve") -> Figur
     predicted, parameters = found.predicted, found.parameters
     if predicted is None or parameters is None:
         return None
-    units = parameters.model.descriptions.get("units", {})
-    amount = str(units.get("amount", ""))
     targets: dict[str, tuple[float | None, float | None]] = {}
     for line in found.targets:
         if not line.why_not:
@@ -26,8 +24,8 @@ def curve_figure(found: ParticipantExposure, *, name: str = "pk-curve") -> Figur
             )
     curve = pk_curve.PkCurve(
         drug=found.drug,
-        unit=f"{amount}/L",
-        area_unit=f"{amount}·day/L",
+        unit=parameters.level_unit,
+        area_unit=parameters.area_unit,
         days=tuple(predicted.times_day.tolist()),
         central=tuple(predicted.concentration.tolist()),
         low=tuple(predicted.concentration_low.tolist()),

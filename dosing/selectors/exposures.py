@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from pathlib import Path
@@ -12,17 +12,18 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import yaml
 
-from dosing.domain.exposure_tables import unit_of
 from dosing.domain.figures.pk_curve import Dose
+from dosing.domain.model_files import to_model
+from dosing.domain.nomogram import sha256
 from dosing.domain.pharmacokinetics import Infusion
 from dosing.domain.population import PopulationModel
 from dosing.domain.predicted_exposure import Predicted, PredictedExposure, predicted_exposure
-from dosing.models import DoseWorksheet
+from dosing.models import DoseWorksheet, DosingModel
 from dosing.permissions import synthetic_allowed
-from dosing.selectors.questions import dosing_of
+from dosing.selectors.questions import active_model, dosing_of
 from dosing.selectors.records import administrations_of, course_end, current_worksheet, input_of, plan_of_record
 from trials.domain.definition import Target
-from trials.models import Participant, Trial
+from trials.models import Participant
 
 PARAMETER_SETS = Path(__file__).resolve().parents[1] / "parameter_sets"
 #: Where only the day is known: from this hour a planned infusion runs for so long; and the hour of the graft.
@@ -30,29 +31,35 @@ PLANNED_AT, PLANNED_HOURS, GRAFT_AT = time(10), 8, time(12)
 UNTIL_DAY = 60
 #: Of the simulation behind an interval: the same facts give the same numbers.
 SEED = 20_261_128
-CURVE_STEP_DAY = 0.25
+CURVE_STEP_DAY, FINE_UNTIL_DAY = 0.25, 3
 
 
 @dataclass(frozen=True)
 class ParameterSet:
-    """A model with the hash of what it was read from."""
+    """A model with the hash of what it was read from, and the unit and assay that its areas are in.
+
+    ``amount_per_mg`` brings a dose into the set's own amount; it is part of the set, for its assay alone.
+    """
 
     model: PopulationModel
     sha256: str
+    id: str
+    level_unit: str
+    assay: str = ""
+    amount_per_mg: float = 1.0
 
     @property
-    def id(self) -> str:
-        return str(self.model.descriptions.get("id", ""))
-
-    @property
-    def title(self) -> str:
-        return str(self.model.descriptions.get("title", self.id))
+    def area_unit(self) -> str:
+        """The unit of an area under levels: mg/L gives mg·day/L."""
+        amount, _, volume = self.level_unit.partition("/")
+        return f"{amount}·day/{volume}"
 
 
 @cache
 def _illustrative() -> ParameterSet:
     text = (PARAMETER_SETS / "illustrative-1.yaml").read_bytes()
-    return ParameterSet(PopulationModel.from_dict(yaml.safe_load(text)), hashlib.sha256(text).hexdigest())
+    model = PopulationModel.from_dict(yaml.safe_load(text))
+    return ParameterSet(model, hashlib.sha256(text).hexdigest(), str(model.descriptions["id"]), "mg/L")
 
 
 def illustrative_set() -> ParameterSet:
@@ -60,9 +67,24 @@ def illustrative_set() -> ParameterSet:
     return _illustrative()
 
 
-def parameter_set_of(trial: Trial) -> ParameterSet | None:
-    """The set that the trial's participants are simulated with; None where there is none for real participants."""
-    return illustrative_set() if synthetic_allowed(trial) else None
+def parameter_set_of(participant: Participant) -> ParameterSet | None:
+    """The set in force that the participant's algorithm names; for a fictitious trial without one, the invented set."""
+    return _in_force(participant) or (illustrative_set() if synthetic_allowed(participant.trial) else None)
+
+
+def _in_force(participant: Participant) -> ParameterSet | None:
+    spec = dosing_of(participant)
+    code = spec.parameters.get("algorithm") if spec is not None else None
+    algorithm = active_model(participant.trial, code) if isinstance(code, str) else None
+    if algorithm is None or algorithm.kind == DosingModel.Kind.PARAMETERS:
+        return None
+    row = active_model(participant.trial, str(algorithm.content.get("parameter_set") or ""))
+    if row is None or row.kind != DosingModel.Kind.PARAMETERS or sha256(row.content) != row.sha256:
+        return None
+    if row.is_synthetic and not synthetic_allowed(participant.trial):
+        return None
+    found = to_model(row.content, str(row))
+    return ParameterSet(found.population, found.sha256, found.name, found.level_unit, found.assay, found.amount_per_mg)
 
 
 @dataclass(frozen=True)
@@ -104,7 +126,7 @@ class ParticipantExposure:
 
     @property
     def area_unit(self) -> str:
-        return unit_of(self.parameters.model) if self.parameters is not None else ""
+        return self.parameters.area_unit if self.parameters is not None else ""
 
     @property
     def tail_percent(self) -> str:
@@ -120,11 +142,11 @@ def exposure_of(participant: Participant) -> ParticipantExposure:
         plan = None
     graft_on = participant.anchor_date
     missing = []
-    parameters = parameter_set_of(participant.trial)
+    parameters = parameter_set_of(participant)
     if parameters is None:
         missing.append(
-            "No parameter set is approved for the participants of this trial. The set that is shipped is invented, "
-            "and computes nothing for a real person."
+            "No parameter set is in force for this participant’s rule. The set that is shipped is invented, and "
+            "computes nothing for a real person."
         )
     if graft_on is None:
         missing.append("The day of the graft is not known, so that exposure cannot be divided into before and after.")
@@ -141,7 +163,7 @@ def exposure_of(participant: Participant) -> ParticipantExposure:
                 missing.append(f"The dose plan has no {name}, which the model needs.")
     predicted = None
     if not missing and parameters is not None:
-        predicted = _predicted(parameters.model, covariates, infusions)
+        predicted = _predicted(parameters, covariates, infusions)
     return ParticipantExposure(
         drug=drug,
         missing=tuple(missing),
@@ -185,14 +207,17 @@ def _planned_words(doses: list[Dose]) -> str:
     return f"{planned} planned infusions are taken to run from 10:00 for 8 hours. {said}"
 
 
-def _predicted(model: PopulationModel, covariates: dict[str, str], infusions: list[Infusion]) -> PredictedExposure:
+def _predicted(parameters: ParameterSet, covariates: dict[str, str], infusions: list[Infusion]) -> PredictedExposure:
     first = min(infusion.start_day for infusion in infusions)
-    grid = np.arange(np.floor(first), UNTIL_DAY + CURVE_STEP_DAY / 2, CURVE_STEP_DAY)
+    # Finely while the drug is given and passes the graft, by whole days on the long tail.
+    grid = np.append(
+        np.arange(np.floor(first), FINE_UNTIL_DAY, CURVE_STEP_DAY), np.arange(FINE_UNTIL_DAY, UNTIL_DAY + 1)
+    )
     edges = [edge for infusion in infusions for edge in (infusion.start_day, infusion.end_day)]
     return predicted_exposure(
-        model,
+        parameters.model,
         covariates={name: float(value) for name, value in covariates.items()},
-        infusions=infusions,
+        infusions=[replace(one, amount=one.amount * parameters.amount_per_mg) for one in infusions],
         graft_day=0.0,
         until_day=UNTIL_DAY,
         times_day=np.unique(np.concatenate([grid, edges])),
@@ -212,11 +237,10 @@ _WINDOWS = ("pre", "post", "total")
 def _target_line(target: Target, parameters: ParameterSet | None, predicted: PredictedExposure | None) -> TargetLine:
     if parameters is None or predicted is None:
         return TargetLine(target, "There is no exposure to compare.", None, None)
-    unit = unit_of(parameters.model)
-    if unit != target.unit:
+    if (parameters.area_unit, parameters.assay) != (target.unit, target.assay):
         why = (
-            f"The model's areas are in {unit or 'no stated unit'}, the target in {target.unit} of the assay "
-            f"“{target.assay}”. Units of two assays are never converted, so the two are not compared."
+            f"The model’s areas are in {parameters.area_unit} (assay: {parameters.assay or 'none'}), the target in "
+            f"{target.unit} (assay: {target.assay or 'none'}). Two assays are never converted into each other."
         )
         return TargetLine(target, why, None, None)
     low = float(target.low) if target.low is not None else None

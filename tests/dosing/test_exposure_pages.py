@@ -116,7 +116,7 @@ def test_an_invented_set_computes_nothing_for_a_real_participant(world: World, s
     settings.ALLOW_SYNTHETIC_DOSING = False
     found = selectors.exposure_of(participant)
     assert found.predicted is None and found.parameters is None
-    assert "No parameter set is approved" in found.missing[0]
+    assert "No parameter set is in force" in found.missing[0]
     body = client_of(world.alice).get(page_of(participant)).content.decode()
     assert "No exposure is predicted" in body and "pk-curve" not in body
 

@@ -14,6 +14,7 @@ from casebook import actions as casebook
 from casebook import selectors as casebook_selectors
 from casebook.domain.results import Written
 from dosing import actions, selectors, tasks
+from dosing.domain.pharmacokinetics import Infusion, exposure
 from dosing.models import Administration, DoseRelease, DoseWorksheet, DosingModel
 from tests.dosing.dose_world import fresh, member, weigh
 from tests.dosing.levels import ALGORITHM_TEXT, ASSAY, SET_TEXT, at
@@ -281,3 +282,19 @@ def test_an_invented_set_is_refused_where_it_is_not_allowed(guided: World, setti
     settings.ALLOW_SYNTHETIC_DOSING = False  # type: ignore[attr-defined]
     with pytest.raises(NotPossible):
         actions.enter_model(trial=guided.trial, content=SET_TEXT, by=guided.peter)
+
+
+def test_the_exposure_is_in_the_unit_and_assay_of_the_set_in_force(guided: World) -> None:
+    """The set's own factor brings milligrams into its unit: the areas are those of the doses times the factor."""
+    found = selectors.exposure_of(fresh(proposed(guided).participant))
+    assert found.missing == ()
+    parameters = found.parameters
+    assert parameters is not None and found.predicted is not None
+    assert (parameters.area_unit, parameters.amount_per_mg) == ("UE·day/mL", 0.35)
+    own = parameters.model.individual({name: float(value) for name, value in found.covariates})
+    course = [Infusion(one.start_day, one.end_day - one.start_day, one.mg * 0.35) for one in found.doses]
+    total = float(exposure(own, course, graft_day=0, until_day=60).total[0])
+    assert found.predicted.total.value == pytest.approx(total, rel=1e-4)
+    (line,) = found.targets
+    assert line.target.unit == "UE·day/mL"
+    assert bool(line.why_not) is (parameters.assay != line.target.assay)
