@@ -260,3 +260,25 @@ class ExploreTableForm(forms.Form):
         elif (typed["dose_high"] - typed["dose_low"]) / typed["dose_step"] > MOST_DOSES - 1:
             self.add_error("dose_step", _now("More than %(n)d doses; make the step larger.") % {"n": MOST_DOSES})
         return typed
+
+
+class EnterModelForm(forms.Form):
+    content = _TextFileField(
+        label=_("File (YAML)"),
+        help_text=_("A parameter set (kind: parameters) or an algorithm (kind: map or table), with source and units."),
+    )
+    reason = reason_field(label=_("Reason"), help_text=_("Such as the publication or the sponsor's letter."))
+
+
+class VerifyModelForm(forms.Form):
+    content = _TextFileField(
+        label=_("File, entered a second time (YAML)"),
+        help_text=_("Typed from the source by you, not copied from the first entry."),
+    )
+
+
+class ApproveModelForm(forms.Form):
+    effective_from = DayField(label=_("In force from"))
+    reason = reason_field(
+        label=_("Meaning of the signature"), initial=_("I compared this with its source and approve it for use.")
+    )

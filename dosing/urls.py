@@ -3,7 +3,7 @@
 from django.urls import path
 
 from dosing import api
-from dosing.views import doses, exposure, tables
+from dosing.views import doses, exposure, models, tables
 
 _OF = "participants/<int:participant>/doses"
 
@@ -21,6 +21,11 @@ urlpatterns = [
     path("doses/<int:worksheet>/release/", doses.release, name="release"),
     path("infusions/<int:administration>/correct/", doses.correct, name="correct"),
     path("infusions/<int:administration>/void/", doses.void, name="void"),
+    path("dosing-models/", models.models, name="models"),
+    path("dosing-models/enter/", models.enter, name="enter_model"),
+    path("dosing-models/<int:model>/", models.model, name="model"),
+    path("dosing-models/<int:model>/verify/", models.verify, name="verify_model"),
+    path("dosing-models/<int:model>/approve/", models.approve, name="approve_model"),
     path("dosing-tables/", tables.tables, name="tables"),
     path("dosing-tables/research/", exposure.research, name="research"),
     path("dosing-tables/enter/", tables.enter, name="enter_table"),

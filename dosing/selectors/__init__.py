@@ -9,6 +9,7 @@ from dosing.selectors.cards import (
     Scale,
     dose_card,
     graft_choices,
+    model_review,
     next_infusion,
     review_of,
 )
@@ -107,6 +108,7 @@ __all__ = [
     "input_of",
     "is_intact",
     "model_for",
+    "model_review",
     "models",
     "judge",
     "judged",

@@ -12,10 +12,21 @@ from django.utils import timezone
 from accounts.roles import Permission
 from dosing.domain.administered import Administered
 from dosing.domain.heat_map import HeatMap, heat_map
+from dosing.domain.model_files import differing, flat
 from dosing.domain.nomogram import Cell, Table
 from dosing.domain.table_rules import RULES, Difference, Finding, differences, validate
-from dosing.models import Administration, CourseEnd, DoseNeed, DoseRelease, DoseVerification, DoseWorksheet, DosingTable
+from dosing.models import (
+    Administration,
+    CourseEnd,
+    DoseNeed,
+    DoseRelease,
+    DoseVerification,
+    DoseWorksheet,
+    DosingModel,
+    DosingTable,
+)
 from dosing.selectors.questions import (
+    active_model,
     active_table,
     bounds_for,
     content_of,
@@ -261,6 +272,31 @@ def graft_choices(participant: Participant) -> list[tuple[str, str]]:
         if item.type is ItemType.CODE:
             return [(code.value, code.label) for code in item.codes if not code.unknown]
     return []
+
+
+# --- The review of a parameter set or an algorithm ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ModelReview:
+    """What an approver looks at: every value by its place, and what differs from the one in force."""
+
+    values: tuple[tuple[str, str], ...]
+    is_intact: bool
+    active: DosingModel | None
+    differences: tuple[tuple[str, str, str], ...]
+
+
+def model_review(row: DosingModel) -> ModelReview:
+    active = active_model(row.trial, row.code)
+    other = active if active is not None and active.pk != row.pk else None
+    shown = {"title", "code", "product", "source_citation", "licence_note"}
+    return ModelReview(
+        values=tuple((place, value) for place, value in flat(row.content).items() if place not in shown and value),
+        is_intact=is_intact(row),
+        active=other,
+        differences=differing(other.content, row.content) if other is not None else (),
+    )
 
 
 # --- The review of a table ----------------------------------------------------------------------------------------

@@ -113,6 +113,8 @@ def seed_demonstration(*, tell: Tell) -> None:
             _reconstruction(trial, members, tell)
         elif demo.code == "parachute-practice":
             _practice(trial, members, tell)
+        elif demo.code == "nct07648992":
+            _practice_models(trial)
 
 
 def _accounts() -> dict[str, User]:
@@ -230,6 +232,18 @@ def _practice_table(trial: Trial) -> None:
     )
     table = dosing.verify_table(table=table, cells=cells, by=None, reason=why)
     dosing.approve_table(table=table, by=None, reason=why)
+
+
+def _practice_models(trial: Trial) -> None:
+    """The invented parameter set and algorithm that level-guided doses follow. Never for clinical use."""
+    why = "For practice only: not for clinical use."
+    for file in ("parameter_sets/practice-atg.yaml", "algorithms/practice_sponsor.yaml"):
+        content = (settings.BASE_DIR / "dosing" / file).read_text(encoding="utf-8")
+        model = dosing.enter_model(trial=trial, content=content, by=None, reason=why)
+        if model.status == "DRAFT":
+            model = dosing.verify_model(model=model, content=content, by=None, reason=why)
+        if model.status == "VERIFIED":
+            dosing.approve_model(model=model, by=None, reason=why)
 
 
 def _bring_up_to_date(trial: Trial) -> None:

@@ -18,6 +18,7 @@ from casebook.domain.results import Written
 from dosing import actions as dosing
 from exchange import actions as exchange
 from tests.dosing.dose_world import FIRST_DOSE_ON, SAMPLED_AT, TABLES, WEIGHED_ON
+from tests.dosing.levels import SET_TEXT
 from tests.world import SINCE, World, person
 from trials import actions as trials
 from trials.models import Membership, Participant
@@ -59,6 +60,14 @@ def with_table(world: World) -> int:
     )
     table = dosing.verify_table(table=table, cells=CELLS, by=paula)
     return dosing.approve_table(table=table, by=world.alice, reason="Approved for practice.").pk
+
+
+def with_model(world: World) -> int:
+    """A parameter set in force, made by the same three people."""
+    paula = world.trial.memberships.get(user__username=f"paula-{world.trial.code}")
+    model = dosing.enter_model(trial=world.trial, content=SET_TEXT, by=world.peter, reason="first set")
+    model = dosing.verify_model(model=model, content=SET_TEXT, by=paula)
+    return dosing.approve_model(model=model, by=world.alice, reason="Approved for practice.").pk
 
 
 def everything_at(world: World, by: Membership, investigator: Membership) -> Everything:

@@ -29,7 +29,7 @@ from analysis import actions as analysis
 from casebook import actions as casebook
 from exchange import actions as exchange
 from exchange import selectors as exports
-from tests.isolation.everything import Everything, everything_at, with_table
+from tests.isolation.everything import Everything, everything_at, with_model, with_table
 from tests.world import PEOPLE, SINCE, World, definition, person
 from trials import actions as trials
 from trials.models import Enrolment, Membership, Trial
@@ -132,6 +132,11 @@ ROUTES: dict[str, tuple[Who, Who]] = {
     "dosing:release": (May.CONFIRM_DOSE, May.CONFIRM_DOSE),
     "dosing:correct": (May.RECORD_ADMINISTRATION, May.RECORD_ADMINISTRATION),
     "dosing:void": (May.RECORD_ADMINISTRATION, May.RECORD_ADMINISTRATION),
+    "dosing:models": (May.VIEW_DOSE, May.VIEW_DOSE),
+    "dosing:enter_model": (May.ENTER_DOSING_TABLE, May.ENTER_DOSING_TABLE),
+    "dosing:model": (May.VIEW_DOSE, May.VIEW_DOSE),
+    "dosing:verify_model": (May.VERIFY_DOSING_TABLE, May.VERIFY_DOSING_TABLE),
+    "dosing:approve_model": (May.APPROVE_DOSING_TABLE, May.APPROVE_DOSING_TABLE),
     "dosing:tables": (May.VIEW_DOSE, May.VIEW_DOSE),
     "dosing:research": (EXPLORERS, EXPLORERS),
     "dosing:enter_table": (May.ENTER_DOSING_TABLE, May.ENTER_DOSING_TABLE),
@@ -252,7 +257,7 @@ BY_PUT = {
 #: What has to be said in the query for the address to name something.
 QUERY = {"adverse_events_api:grades": "?term=Lung+infection"}
 #: Reached only by persons other than the first: who entered the table, who proposed the dose.
-SECOND_PERSON = {"dosing:verify_table"}
+SECOND_PERSON = {"dosing:verify_table", "dosing:verify_model"}
 #: Words of the protocol that stand in addresses.
 WORDS = {"form": "VS", "kind": "relapse", "criterion": "I2", "verb": "complete"}
 #: Where another visit or person is needed than the first of the kind.
@@ -286,6 +291,7 @@ class Place:
     a: Everything
     b: Everything
     table: int
+    model: int
 
     def key(self, name: str, route: str, at: Everything) -> Any:
         """What stands for the part ``name`` of the address ``route``."""
@@ -304,6 +310,7 @@ class Place:
             "member": self.world.alice.pk,
             "stage": 1,
             "table": self.table,
+            "model": self.model,
         }
         if name in whole:
             return whole[name]
@@ -324,7 +331,11 @@ class Place:
 def larch(world: World) -> Place:
     table = with_table(world)
     place = Place(
-        world, everything_at(world, world.bob, world.alice), everything_at(world, world.carol, world.ben), table
+        world,
+        everything_at(world, world.bob, world.alice),
+        everything_at(world, world.carol, world.ben),
+        table,
+        with_model(world),
     )
     analysis.refresh_gates(trial=world.trial)
     return place
@@ -440,7 +451,7 @@ NOWHERE = dict.fromkeys(OF_A_SITE, 999999999) | {"key": uuid.UUID(int=1)}
 def test_records_of_another_site_and_of_another_trial_are_not_there(larch: Place) -> None:
     """The answer is the one that a record gets that does not exist: nobody learns that it does."""
     elsewhere, of_spruce = spruce()
-    there = Place(elsewhere, of_spruce, of_spruce, larch.table)
+    there = Place(elsewhere, of_spruce, of_spruce, larch.table, larch.model)
     askers: list[tuple[str, Everything, list[tuple[str, Place, Everything]]]] = [
         ("alice", larch.a, [("site B", larch, larch.b), ("another trial", there, of_spruce)]),
         ("bob", larch.a, [("site B", larch, larch.b)]),
