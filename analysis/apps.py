@@ -10,6 +10,7 @@ class AnalysisConfig(AppConfig):
         from analysis.domain.analysis_sets import METHODS
         from analysis.domain.designs import DESIGN_METHODS
         from analysis.domain.endpoint_methods import ENDPOINT_METHODS
+        from analysis.domain.plan import methods as plan
         from casebook import announcements as casebook
         from trials import announcements as trials
         from trials.formats.definitions import CHECK_EXAMPLES, KNOWN_METHODS
@@ -17,6 +18,8 @@ class AnalysisConfig(AppConfig):
         KNOWN_METHODS["endpoint"] = dict(ENDPOINT_METHODS)
         KNOWN_METHODS["design"] = dict(DESIGN_METHODS)
         KNOWN_METHODS["analysis_set"] = {name: METHODS[name].parameters for name in METHODS}
+        KNOWN_METHODS["analysis"] = plan.known()
+        KNOWN_METHODS["figure"] = dict(plan.FIGURES)
         CHECK_EXAMPLES["consecutive_threshold"] = checks.consecutive_threshold_example
 
         casebook.observation_recorded.connect(tasks.on_observation, dispatch_uid="analysis.observation")

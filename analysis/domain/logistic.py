@@ -6,33 +6,26 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
 from analysis.domain import observations
 from analysis.domain.newton import maximise, standardise
 from analysis.domain.observations import Vector
+from analysis.domain.survival import HazardModel
 
 
 @dataclass(frozen=True)
-class LogisticModel:
-    """Log odds ratios of the columns of x, in their order; ``intercept`` is the log odds where all are zero."""
+class LogisticModel(HazardModel):
+    """Log odds ratios of the columns of x, in their order; ``intercept`` is the log odds where all are zero.
 
-    coef: Vector
-    std_error: Vector
+    ``hazard_ratio`` of the base gives the odds ratios with their limits.
+    """
+
     intercept: float
-    loglik: tuple[float, float]
-    n: int
-    n_event: int
-    method: str = "logistic regression, maximum likelihood"
 
     @property
     def odds_ratio(self) -> Vector:
         return np.asarray(np.exp(self.coef))
-
-    @property
-    def p_value(self) -> Vector:
-        """Two-sided, of Wald's test."""
-        return np.asarray(2 * ndtr(-np.abs(self.coef / self.std_error)))
 
     def limits(self, level: float = 0.95) -> tuple[Vector, Vector]:
         """Wald's limits of the odds ratios."""
@@ -67,13 +60,15 @@ def logistic(event: npt.ArrayLike, x: npt.ArrayLike) -> LogisticModel:
 
     maximum = maximise(log_likelihood, design.shape[0], first_column=1)
     information = log_likelihood(maximum.coef)[2]
-    errors = np.sqrt(np.diag(np.linalg.inv(information)))
+    covariance = np.linalg.inv(information)[1:, 1:] / np.outer(sd, sd)
     coef = maximum.coef[1:] / sd
     return LogisticModel(
         coef=coef,
-        std_error=errors[1:] / sd,
+        std_error=np.sqrt(np.diag(covariance)),
+        covariance=covariance,
         intercept=float(maximum.coef[0] - coef @ matrix.mean(axis=0)),
         loglik=maximum.loglik,
         n=n,
         n_event=int(indicator.sum()),
+        method="logistic regression, maximum likelihood",
     )

@@ -75,6 +75,14 @@ class Severity(StrEnum):
     SOFT = "soft"
 
 
+class PredictorKind(StrEnum):
+    """How a value of a participant enters a table or a model."""
+
+    CONTINUOUS = "continuous"
+    CATEGORIES = "categories"
+    CUT = "cut"
+
+
 class EndpointRole(StrEnum):
     PRIMARY = "primary"
     SECONDARY = "secondary"
@@ -610,6 +618,56 @@ class EndpointSpec(Clause):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PredictorCategory(Clause):
+    """Answers of an item that a table or a model counts as one category."""
+
+    label: Annotated[str, "The words a reader sees."]
+    values: Annotated[tuple[str, ...], "Answers of the item that fall into it."]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictor(Clause):
+    """A value of each participant that tables describe and models adjust for."""
+
+    id: Annotated[str, "Name."]
+    label: Annotated[str, "The words a reader sees, with the unit."]
+    item: Annotated[str, "Address of the item it is read from."]
+    kind: Annotated[PredictorKind, "`continuous`, `categories`, or `cut`: at least `at_least` against below it."] = (
+        PredictorKind.CATEGORIES
+    )
+    categories: Annotated[tuple[PredictorCategory, ...], "Categories; empty means each answer of the item."] = ()
+    reference: Annotated[str, "Label of the category that the others are compared with; empty means the first."] = ""
+    at_least: Annotated[Decimal | None, "Where `cut` divides."] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalysisSpec(Clause):
+    """One analysis of the statistical plan; the method's own parameters stand beside `method`."""
+
+    id: Annotated[str, "Name, such as `A1`."]
+    label: Annotated[str, "The words a reader sees."]
+    method: Annotated[str, "Name of the tested function that computes it."]
+    endpoints: Annotated[tuple[str, ...], "Ids of the endpoints, each analysed by itself."] = ()
+    analysis_sets: Annotated[tuple[str, ...], "Ids of the sets whose members are analysed, together."] = ()
+    groups: Annotated[tuple[str, ...], "Groups it is restricted to; empty means all of the sets."] = ()
+    by: Annotated[str, "What is compared: `analysis_set`, `group`, or the address of an item; empty means nothing."] = (
+        ""
+    )
+    reference: Annotated[str, "The set, group or answer that the others are compared with; empty: the last."] = ""
+    predictors: Annotated[tuple[str, ...], "Ids of the predictors, in the order of the table."] = ()
+    strata: Annotated[tuple[str, ...], "Addresses of items within whose answers a test or a model compares."] = ()
+    days: Annotated[tuple[int, ...], "Days of the schedule at which a curve is read."] = ()
+    years: Annotated[tuple[Decimal, ...], "Years of 365.25 days at which a curve is read."] = ()
+    level: Annotated[Decimal, "Level of the confidence intervals."] = Decimal("0.95")
+    enter_below: Annotated[
+        Decimal | None, "A predictor enters the multivariable model when its univariable p value is below this."
+    ] = None
+    figures: Annotated[tuple[str, ...], "Figures of the report: `curves`, `forest`, `balance`."] = ()
+    assumed_parameters: Annotated[tuple[str, ...], "Parameters the protocol is silent on."] = ()
+    parameters: Annotated[Mapping[str, Free], "Parameters of the method.", REST] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reading(Clause):
     """A contradiction or silence of the source, and the reading this file takes."""
 
@@ -651,6 +709,8 @@ class Protocol(Clause):
     )
     analysis_sets: Annotated[tuple[AnalysisSet, ...], "Who is counted."] = ()
     endpoints: Annotated[tuple[EndpointSpec, ...], "Endpoints."]
+    predictors: Annotated[tuple[Predictor, ...], "Values that tables describe and models adjust for."] = ()
+    analyses: Annotated[tuple[AnalysisSpec, ...], "The statistical plan."] = ()
     readings: Annotated[tuple[Reading, ...], "Contradictions and silences of the source."] = ()
 
     def form(self, form_id: str) -> Form:

@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Any
 
 from . import conditions, nodes
-from .definition import Clause, DosingSpec, EndpointRole, EndpointSpec, Free, Protocol
+from .definition import AnalysisSpec, Clause, DosingSpec, EndpointRole, EndpointSpec, Free, Protocol
 from .nodes import MAX_BYTES
 from .reading import DefinitionError, Path, Reader, field_rules, path_words
 from .rules import ExampleCheck, KnownMethods, MethodSpec, Rules
@@ -146,7 +146,7 @@ def _assumed(value: object, path: Path) -> Iterator[Assumption]:
         primary = isinstance(value, EndpointSpec) and value.role is EndpointRole.PRIMARY
         if value.assumed:
             yield Assumption(path_words(path), _data(value), primary)
-        if isinstance(value, EndpointSpec | DosingSpec):
+        if isinstance(value, EndpointSpec | DosingSpec | AnalysisSpec):
             for name in value.assumed_parameters:
                 yield Assumption(path_words((*path, name)), _free(value.parameters[name]), primary)
         kind: Any = type(value)

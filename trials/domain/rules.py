@@ -11,6 +11,7 @@ from . import derived, observations, schedule, units
 from .answers import Answer
 from .conditions import ORDERING, Condition, Observed, Offset, Operator, Reference, Test, evaluate, items_of
 from .definition import (
+    AnalysisSpec,
     CheckBy,
     ConditionExample,
     DerivedFunction,
@@ -20,6 +21,8 @@ from .definition import (
     Free,
     Item,
     ItemType,
+    Predictor,
+    PredictorKind,
     Protocol,
 )
 from .reading import Path, Reader, suggestion
@@ -36,6 +39,8 @@ class MethodSpec:
 
     required: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset()
+    #: Fields of the clause itself that this method cannot do without.
+    needs: frozenset[str] = frozenset()
 
 
 #: Kind of method (`assignment`, `design`, `dosing`, `endpoint`, `analysis_set`, `calculation`, `role`) → its names.
@@ -78,6 +83,7 @@ class Rules:
         self.dosing()
         self.adverse_events()
         self.sets_and_endpoints()
+        self.analyses()
 
     # Reporting
 
@@ -695,6 +701,72 @@ class Rules:
                 self._units(endpoint.unit, (), "", at, "unit")
             self._assumed(endpoint.assumed_parameters, endpoint.parameters, at)
             self._endpoint_examples(endpoint, at)
+
+    def analyses(self) -> None:
+        """The statistical plan: every endpoint, set, group, item and method it names is there."""
+        protocol = self.protocol
+        self.unique(((one.id, ("predictors", i, "id")) for i, one in enumerate(protocol.predictors)), "predictor")
+        for index, predictor in enumerate(protocol.predictors):
+            self._predictor(predictor, ("predictors", index))
+        self.unique(((one.id, ("analyses", i, "id")) for i, one in enumerate(protocol.analyses)), "analysis")
+        known = (
+            ("endpoints", [one.id for one in protocol.endpoints], "endpoint"),
+            ("analysis_sets", [one.id for one in protocol.analysis_sets], "analysis set"),
+            ("groups", [one.id for one in protocol.groups], "group"),
+            ("predictors", [one.id for one in protocol.predictors], "predictor"),
+            ("figures", list(self.known_methods["figure"]) if "figure" in self.known_methods else None, "figure"),
+        )
+        for index, analysis in enumerate(protocol.analyses):
+            at: Path = ("analyses", index)
+            self.method("analysis", analysis.method, analysis.parameters, at)
+            spec = self.known_methods.get("analysis", {}).get(analysis.method, MethodSpec())
+            for name in sorted(spec.needs):
+                if getattr(analysis, name) in ((), "", None):
+                    self.report(at, f"the analysis method `{analysis.method}` needs `{name}`", f"Add {name}.")
+            for key, names, what in known:
+                for place, name in enumerate(getattr(analysis, key)):
+                    if names is not None:
+                        self.refers(name, names, (*at, key, place), what)
+            if analysis.by not in ("", "analysis_set", "group"):
+                self.address(analysis.by, (*at, "by"))
+            if analysis.reference:
+                self.refers(analysis.reference, self._compared(analysis), (*at, "reference"), "group compared")
+            for place, address in enumerate(analysis.strata):
+                self.address(address, (*at, "strata", place))
+            for key in ("level", "enter_below"):
+                value = getattr(analysis, key)
+                if value is not None and not 0 < value < 1:
+                    self.report((*at, key), f"{value} is not between 0 and 1", "Write 0.95 for 95 %.")
+            self._assumed(analysis.assumed_parameters, analysis.parameters, at)
+
+    def _compared(self, analysis: AnalysisSpec) -> list[str]:
+        """What the analysis compares, as far as the file says it."""
+        if analysis.by == "analysis_set":
+            return list(analysis.analysis_sets)
+        if analysis.by == "group":
+            return [group.id for group in self.protocol.groups]
+        codes = self.items[analysis.by].codes if analysis.by in self.items else ()
+        return [code.value for code in codes if not code.unknown] or [analysis.reference]
+
+    def _predictor(self, predictor: Predictor, at: Path) -> None:
+        self.address(predictor.item, (*at, "item"))
+        if (predictor.kind is PredictorKind.CUT) is not (predictor.at_least is not None):
+            self.report(at, "a cut is a predictor with `at_least`", "Write kind: cut together with at_least.")
+        codes = self.items[predictor.item].codes if predictor.item in self.items else ()
+        answers = [code.value for code in codes]
+        seen: dict[str, str] = {}
+        for place, category in enumerate(predictor.categories):
+            for number, value in enumerate(category.values):
+                here = (*at, "categories", place, "values", number)
+                if answers:
+                    self.refers(value, answers, here, f"answer of {predictor.item}")
+                if value in seen:
+                    self.report(here, f"`{value}` is in “{seen[value]}” already", "Name it in one category.")
+                seen[value] = category.label
+        if predictor.reference:
+            labels = [category.label for category in predictor.categories] or [code.label for code in codes]
+            if labels:
+                self.refers(predictor.reference, labels, (*at, "reference"), "category")
 
     def _endpoint_examples(self, endpoint: EndpointSpec, path: Path) -> None:
         check = self.check_examples.get(endpoint.method)
