@@ -234,3 +234,13 @@ def events_of_trial(trial: Trial, *, site: int | None = None) -> Iterator[EventR
         .iterator(chunk_size=2000)
     ):
         yield EventRow(*values)
+
+
+def counted_events(trial: Trial) -> list[tuple[str, CountedEvent]]:
+    """Every adverse event of the trial that counts as its table counts it, with when it started (ISO 8601, partial)."""
+    policy = trial.protocol.adverse_events
+    return [
+        (one.started, CountedEvent(one.participant_id, one.category, label, one.grade))
+        for one in events_of_trial(trial)
+        for label in [_label(policy, one.verbatim, one.term, one.other_specify)]
+    ]

@@ -15,9 +15,12 @@ from rest_framework.response import Response
 
 from accounts.roles import Permission
 from analysis import actions, selectors
+from analysis.actions import runs as run_actions
 from analysis.domain.consecutive_threshold import Status
-from analysis.models import Adjudication, Gate
+from analysis.domain.plan.results import as_plain
+from analysis.models import Adjudication, Gate, Run
 from analysis.permissions import check_can_view_results
+from analysis.selectors import runs as run_selectors
 from trials.api import TrialView
 
 
@@ -237,7 +240,95 @@ class Sets(ResultsView):
         return Response(self.get_serializer(rows, many=True).data)
 
 
+class RunSerializer(serializers.ModelSerializer[Run]):
+    """A run of the statistical plan. ``results`` are there once it is done; what tells the trial's groups apart is
+    withheld from roles that do not see the allocation."""
+
+    requested_by = serializers.CharField(source="requested_by.user", read_only=True)
+    protocol_version = serializers.CharField(source="protocol_version.version", read_only=True)
+    data_written_since = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Run
+        fields = [
+            "id",
+            "state",
+            "as_of",
+            "reason",
+            "requested_by",
+            "requested_at",
+            "finished_at",
+            "protocol_version",
+            "code_version",
+            "method_version",
+            "input_sha256",
+            "result_sha256",
+            "failure",
+            "data_written_since",
+        ]
+        read_only_fields = fields
+
+    def get_data_written_since(self, run: Run) -> bool | None:
+        return run_selectors.has_changed(run)
+
+
+class RunResultsSerializer(RunSerializer):
+    results = serializers.SerializerMethodField()
+
+    class Meta(RunSerializer.Meta):
+        fields = [*RunSerializer.Meta.fields, "results"]
+        read_only_fields = fields
+
+    def get_results(self, run: Run) -> list[dict[str, Any]]:
+        return [as_plain(one) for one in run_selectors.results_for(self.context["membership"], run)]
+
+
+class RunRequestSerializer(serializers.Serializer[Any]):
+    as_of = serializers.DateField(required=False, allow_null=True, default=None, help_text="null: today")
+    reason = serializers.CharField(max_length=500)
+
+
+class Runs(generics.ListAPIView[Run], ResultsView):
+    pagination_class = LimitOffsetPagination
+    queryset = Run.objects.none()
+    serializer_class = RunSerializer
+    filter_backends: list[Any] = []
+
+    def get_queryset(self) -> QuerySet[Run]:
+        if getattr(self, "swagger_fake_view", False):
+            return Run.objects.none()
+        return run_selectors.runs_of(self.membership)
+
+    @extend_schema(operation_id="analyses_list")
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """The runs of the statistical plan, the latest first. They are of all sites; a member of one site sees none."""
+        return self.list(request, *args, **kwargs)
+
+    @extend_schema(operation_id="analyses_create", request=RunRequestSerializer, responses={201: RunSerializer})
+    def post(self, request: Request, trial: str) -> Response:
+        """Ask for the plan on the data until a day. The queue computes it."""
+        run = run_actions.run_analyses(
+            trial=self.membership.trial, by=self.membership, **self.typed(RunRequestSerializer)
+        )
+        return Response(self.get_serializer(run).data, status=201)
+
+
+class OneRun(ResultsView):
+    queryset = Run.objects.none()
+    serializer_class = RunResultsSerializer
+
+    @extend_schema(operation_id="analyses_retrieve")
+    def get(self, request: Request, trial: str, run: int) -> Response:
+        """One run with its results: each number with its method, denominator and listing."""
+        found = run_selectors.run_for(self.membership, run)
+        if found is None:
+            raise Http404("No such run among those that you see.")
+        return Response(self.get_serializer(found).data)
+
+
 urlpatterns = [
+    path("analyses/", Runs.as_view(), name="analyses"),
+    path("analyses/<int:run>/", OneRun.as_view(), name="analysis"),
     path("endpoints/", Endpoints.as_view(), name="endpoints"),
     path("gates/", Gates.as_view(), name="gates"),
     path("gates/<int:stage>/", OneGate.as_view(), name="gate"),

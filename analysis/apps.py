@@ -6,7 +6,7 @@ class AnalysisConfig(AppConfig):
     verbose_name = "Endpoints and gates"
 
     def ready(self) -> None:
-        from analysis import checks, tasks
+        from analysis import announcements, checks, tasks
         from analysis.domain.analysis_sets import METHODS
         from analysis.domain.designs import DESIGN_METHODS
         from analysis.domain.endpoint_methods import ENDPOINT_METHODS
@@ -22,6 +22,7 @@ class AnalysisConfig(AppConfig):
         KNOWN_METHODS["figure"] = dict(plan.FIGURES)
         CHECK_EXAMPLES["consecutive_threshold"] = checks.consecutive_threshold_example
 
+        announcements.run_requested.connect(tasks.on_run_requested, dispatch_uid="analysis.run")
         casebook.observation_recorded.connect(tasks.on_observation, dispatch_uid="analysis.observation")
         trials.anchor_moved.connect(tasks.on_participant, dispatch_uid="analysis.anchor")
         trials.deviation_recorded.connect(tasks.on_participant, dispatch_uid="analysis.deviation")

@@ -12,7 +12,7 @@ from analysis.domain.gates import decisions
 from analysis.models import Gate
 from analysis.selectors import DECIDED
 from trials.models import Membership
-from trials.selectors import sites_of
+from trials.selectors import may_see_group, sites_of
 
 DECISION_WORDS = {
     "continue": _("Continue with the next stage"),
@@ -87,16 +87,26 @@ class ListingForm(forms.Form):
         choices=[("", _("any")), ("yes", _("yes")), ("no", _("no")), ("open", _("not known yet"))],
     )
     site = forms.ChoiceField(label=_("Site"), required=False)
+    endpoint = forms.ChoiceField(required=False, widget=forms.HiddenInput)
+    group = forms.ChoiceField(required=False, widget=forms.HiddenInput)
+    item = forms.ChoiceField(required=False, widget=forms.HiddenInput)
+    value = forms.CharField(required=False, widget=forms.HiddenInput, max_length=200)
     left = forms.ChoiceField(required=False, widget=forms.HiddenInput)
     why = forms.SlugField(required=False, widget=forms.HiddenInput, max_length=200)
 
     def __init__(self, *args: Any, membership: Membership, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         sets = [(one.id, one.label) for one in membership.trial.protocol.analysis_sets]
+        protocol = membership.trial.protocol
+        # Only who may see the groups narrows to one.
+        groups = [(one.id, one.label) for one in protocol.groups] if may_see_group(membership, protocol) else []
         sites = [(site.code, site.code) for site in sites_of(membership)]
         for name, choices in (
             ("set", [("", _("everybody enrolled")), *sets]),
             ("left", [("", ""), *sets]),
+            ("endpoint", [("", ""), *((one.id, one.label) for one in protocol.endpoints)]),
+            ("group", [("", ""), *groups]),
+            ("item", [("", ""), *((address, address) for address in protocol.addresses())]),
             ("site", [("", _("all that I see")), *sites]),
         ):
             field = self.fields[name]
@@ -104,3 +114,17 @@ class ListingForm(forms.Form):
             field.choices = choices
         if len(sites) < 2:
             del self.fields["site"]
+
+
+class RunForm(forms.Form):
+    """On which data the statistical plan is computed, and why."""
+
+    as_of = forms.DateField(
+        label=_("Data until"),
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}),
+        help_text=_("The last day that counts; empty: today."),
+    )
+    reason = forms.CharField(
+        label=_("Reason"), max_length=500, help_text=_("Such as: report to the committee. It stands on the report.")
+    )

@@ -128,3 +128,68 @@ class Gate(models.Model):
 
     def __str__(self) -> str:
         return f"{self.trial} stage {self.stage}: {self.state}"
+
+
+class RunState(models.TextChoices):
+    QUEUED = "queued", "queued"
+    RUNNING = "running", "running"
+    DONE = "done", "done"
+    FAILED = "failed", "failed"
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    def visible_to(self, membership: Membership) -> Self:
+        """The runs of the membership's trial. They are of all sites: a membership of one site finds none."""
+        own = self.filter(trial_id=membership.trial_id)
+        return own if membership.site_id is None else own.none()
+
+
+class Run(models.Model):
+    """The statistical plan computed on the data of one cut. Frozen once it is done or failed.
+
+    The same data, protocol version and code give the same ``result_sha256``; the report is made from ``result`` alone,
+    so that later data never change it.
+    """
+
+    trial = models.ForeignKey(Trial, on_delete=models.PROTECT, related_name="runs")
+    protocol_version = models.ForeignKey(ProtocolVersion, on_delete=models.PROTECT, related_name="+")
+    as_of = models.DateField(help_text="last day that counts")
+    reason = models.TextField()
+    requested_by = models.ForeignKey(Membership, on_delete=models.PROTECT, related_name="+")
+    requested_at = models.DateTimeField(auto_now_add=True)
+    state = models.CharField(max_length=10, choices=RunState.choices, default=RunState.QUEUED)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    failure = models.TextField(blank=True)
+    specification = models.JSONField(default=list, help_text="the analyses as the definition had them")
+    seeds = models.JSONField(default=list, help_text="of methods that draw at random; empty: none does")
+    method_version = models.CharField(max_length=20, blank=True)
+    code_version = models.CharField(max_length=40, blank=True)
+    data_seq = models.BigIntegerField(null=True, help_text="last change in the trail of the data that was read")
+    input_sha256 = models.CharField(max_length=64, blank=True)
+    result = models.JSONField(default=list)
+    result_sha256 = models.CharField(max_length=64, blank=True)
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=RunState.values), name="analysis_run_state_known"),
+            models.CheckConstraint(
+                condition=~Q(state="done")
+                | ~Q(result_sha256="") & ~Q(input_sha256="") & Q(finished_at__isnull=False) & ~Q(code_version=""),
+                name="analysis_run_done_is_whole",
+            ),
+            models.CheckConstraint(condition=~Q(state="failed") | ~Q(failure=""), name="analysis_run_failed_says_why"),
+            models.CheckConstraint(condition=~Q(reason=""), name="analysis_run_has_reason"),
+        ]
+        indexes = [models.Index(fields=["trial", "state"], name="analysis_run_open")]
+
+    def __str__(self) -> str:
+        return f"{self.trial} run {self.pk} as of {self.as_of}"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody still waits for it."""
+        return self.state in (RunState.QUEUED, RunState.RUNNING)

@@ -75,3 +75,13 @@ def _check_state(gate: Gate, event: GateEvent) -> None:
         after(state, event)
     except ValueError:
         raise CannotDecide(f"Stage {gate.stage}: {_NOT_NOW[state]}") from None
+
+
+# --- The statistical plan -----------------------------------------------------------------------------------------
+
+
+def check_can_run_analyses(by: Membership, trial: Trial) -> None:
+    """Computing the plan. Its numbers are of all sites, so that a membership of one site neither makes nor reads it."""
+    require(by, Permission.RUN_ANALYSIS, doing="run the analyses", trial_id=trial.pk, site_matters=False)
+    if by.site_id is not None:
+        raise NotPossible("The analyses are of all sites; a membership of all sites runs them.")

@@ -13,6 +13,9 @@ from kombu.exceptions import OperationalError
 from structlog import get_logger
 
 from analysis import actions, selectors
+from analysis.actions import runs
+from analysis.models import Run
+from analysis.selectors.runs import unfinished_runs
 from trials.models import Participant, Trial
 
 log = get_logger(__name__)
@@ -42,6 +45,30 @@ def sweep() -> None:
     actions.adjudicate(participants=selectors.needing_adjudication(now=timezone.now()))
     for trial in Trial.objects.filter(versions__status="ACTIVE").distinct():
         actions.refresh_gates(trial=trial)
+
+
+# Longer than the queue waits for an answer: a message that comes again meanwhile finds the run's lock taken.
+@shared_task(time_limit=1800)
+def compute_run(run: int) -> None:
+    runs.compute_run(run=run)
+
+
+@shared_task
+def sweep_runs() -> None:
+    """Begin the runs that a lost message or a dead worker left."""
+    for run in unfinished_runs():
+        compute_run.delay(run)
+
+
+def on_run_requested(sender: object, run: Run, **kwargs: object) -> None:
+    transaction.on_commit(lambda: _send_run(run.pk), robust=True)
+
+
+def _send_run(run: int) -> None:
+    try:
+        compute_run.delay(run)
+    except OperationalError:
+        log.warning("queue unreachable; the sweep will begin the run", run=run)
 
 
 def ask_for_adjudication(*, participant_ids: tuple[int, ...]) -> None:

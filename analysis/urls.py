@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from django.urls import URLPattern, path
 
 from analysis import api, views
-from analysis.views import reconciliation
+from analysis.views import reconciliation, runs
 
 
 def page(route: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:
@@ -22,6 +22,10 @@ urlpatterns = [
     page("participants/<int:participant>/endpoints/", views.panel, "panel"),
     page("reconciliation/", reconciliation.reconciliation, "reconciliation"),
     page("reconciliation/pdf/", reconciliation.reconciliation_pdf, "reconciliation_pdf"),
+    page("analyses/", runs.runs, "runs"),
+    page("analyses/<int:run>/", runs.run, "run"),
+    page("analyses/<int:run>/report.pdf", runs.report_pdf, "run_pdf"),
+    page("analyses/<int:run>/numbers.csv", runs.numbers, "run_numbers"),
     page("gates/<int:stage>/", views.gate, "gate"),
     page("gates/<int:stage>/packet/", views.packet, "gate_packet"),
     page("gates/<int:stage>/packet.pdf", views.packet_pdf, "gate_packet_pdf"),

@@ -314,4 +314,5 @@ AUDIT_ANCHOR_FILE = Path(env.str("AUDIT_ANCHOR_FILE", str(RUN_DIR / "audit-ancho
 CELERY_BEAT_SCHEDULE["anchor the audit trail"] = {"task": "audit.tasks.anchor_heads", "schedule": 60.0}
 CELERY_BEAT_SCHEDULE["compute the doses that were missed"] = {"task": "dosing.tasks.sweep", "schedule": 60.0}
 CELERY_BEAT_SCHEDULE["adjudicate what was missed"] = {"task": "analysis.tasks.sweep", "schedule": 60.0}
+CELERY_BEAT_SCHEDULE["run the analyses that were missed"] = {"task": "analysis.tasks.sweep_runs", "schedule": 60.0}
 CELERY_BEAT_SCHEDULE["make the exports that were missed"] = {"task": "exchange.tasks.sweep", "schedule": 60.0}

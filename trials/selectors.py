@@ -433,7 +433,9 @@ def capacity(trial: Trial, protocol: Protocol | None = None) -> Capacity:
 # --- The trail ----------------------------------------------------------------------------------------------------
 
 #: What tells a reader of the trail who was drawn into which group.
-_ALLOCATING_TABLES = ("trials_allocation", "trials_allocationlist")
+_ALLOCATING_TABLES = ("trials_allocation", "trials_allocationlist", "analysis_run")
+#: Rows that hold numbers of every site: a membership of one site does not read them.
+_ALL_SITES_TABLES = ("analysis_run",)
 
 
 @dataclass(frozen=True)
@@ -459,6 +461,8 @@ def trail(
     Roles that may not know the groups see no allocation, nor a change of a participant's group.
     """
     rows = TrailRow.objects.filter(chain=f"trial:{membership.trial_id}")
+    if membership.site_id is not None:
+        rows = rows.exclude(table_name__in=_ALL_SITES_TABLES)
     if membership.site_id is not None or participant:
         people = Participant.objects.visible_to(membership)
         if participant:

@@ -390,10 +390,18 @@ _WHY: dict[str, Callable[[Population, Member], tuple[str, str]]] = {
 }
 
 
-def population(membership: Membership, *, site: Site | None = None, sets: Sequence[AnalysisSet] = ()) -> Population:
+def population(
+    membership: Membership,
+    *,
+    site: Site | None = None,
+    sets: Sequence[AnalysisSet] = (),
+    endpoint_id: str = "",
+    items: Collection[str] = (),
+) -> Population:
     """The people at the sites that the membership reaches (at ``site``, if given).
 
-    ``sets`` are those whose members will be asked for: the values they read are fetched.
+    ``sets`` are those whose members will be asked for: the values they read are fetched, and those of ``items``. The
+    results are those of ``endpoint_id``, or of the primary endpoint.
     """
     trial = membership.trial
     protocol = trial.protocol
@@ -401,7 +409,9 @@ def population(membership: Membership, *, site: Site | None = None, sets: Sequen
     at = site.pk if site is not None else membership.site_id
     name = endpoint.id if endpoint else ""
     chains = [one for wanted in sets for one in analysis_sets.lineage(protocol.analysis_sets, wanted.id)]
-    people = datasets.persons(trial, name, site=at, items=analysis_sets.items_read(chains))
+    people = datasets.persons(trial, name, site=at, items=analysis_sets.items_read(chains) | set(items))
+    if endpoint_id:
+        endpoint, name = protocol.endpoint(endpoint_id), endpoint_id
     removed = [person.participant for person in people if person.removed]
     return Population(
         protocol,
@@ -424,12 +434,25 @@ DECIDED = "decided"
 
 
 def listing(
-    people: Population, *, set_id: str = "", left: str = "", why: str = "", status: str = "", evaluable: str = ""
+    people: Population,
+    *,
+    set_id: str = "",
+    left: str = "",
+    why: str = "",
+    status: str = "",
+    evaluable: str = "",
+    group: str = "",
+    item: str = "",
+    value: str = "",
 ) -> list[Member]:
     """The members that a number on the dashboard counts: of a set, or of those who left it; everybody enrolled else."""
     rows = people.left(left) if left else people.members(set_id) if set_id else people.enrolled()
     if why:
         rows = [row for row in rows if row.why and row.why.key == why]
+    if group:
+        rows = [row for row in rows if row.person.group == group]
+    if item:
+        rows = [row for row in rows if row.person.values.get(item, "") == value]
     if status == DECIDED:
         rows = [row for row in rows if row.status and Status(row.status).is_final]
     elif status:

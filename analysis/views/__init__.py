@@ -121,7 +121,13 @@ def adjudications(request: TrialRequest, trial: str) -> HttpResponse:
     asked = form.cleaned_data
     protocol = membership.trial.protocol
     wanted = [one for one in protocol.analysis_sets if one.id in (asked["set"], asked["left"])]
-    people = selectors.population(membership, site=_site_of(request), sets=wanted)
+    people = selectors.population(
+        membership,
+        site=_site_of(request),
+        sets=wanted,
+        endpoint_id=asked["endpoint"],
+        items=[asked["item"]] if asked["item"] else [],
+    )
     rows = selectors.listing(
         people,
         set_id=asked["set"],
@@ -129,6 +135,9 @@ def adjudications(request: TrialRequest, trial: str) -> HttpResponse:
         why=asked["why"],
         status=asked["status"],
         evaluable=asked["evaluable"],
+        group=asked["group"],
+        item=asked["item"],
+        value=asked["value"],
     )
     return render(
         request,

@@ -147,7 +147,7 @@ def _outcomes(material: Material, spec: AnalysisSpec, pairs: tuple[Strand, Stran
     for name in spec.endpoints:
         endpoint = by_id[name]
         if kind == "proportion":
-            counts = [reached(endpoint, pair) for pair in pairs]
+            counts = [reached(endpoint, pair, spec) for pair in pairs]
             p_value, why = compared(counts, str(spec.parameters.get("test", "pearson")))
             cells = [wording.count(k, n) for k, n in counts]
         else:

@@ -199,14 +199,21 @@ def all_timed(material: Material, endpoint: EndpointSpec, groups: Sequence[Stran
     return kept
 
 
-def reached(endpoint: EndpointSpec, strand: Strand) -> tuple[int, int]:
-    """How many reached the endpoint, of how many in whom it is known."""
-    known = [subject.has_reached(endpoint.id) for subject in strand.subjects]
+def reached(endpoint: EndpointSpec, strand: Strand, spec: AnalysisSpec) -> tuple[int, int]:
+    """How many reached the endpoint, of how many in whom it is known.
+
+    ``insufficient: not_reached`` counts who was not observed enough as not having reached it; a pending one never.
+    """
+    counts_all = spec.parameters.get("insufficient") == "not_reached"
+    known = [_answer(subject, endpoint, counts_all) for subject in strand.subjects]
     return sum(one is True for one in known), sum(one is not None for one in known)
 
 
-def status_words(status: Status) -> str:
-    return status.value.replace("_", " ")
+def _answer(subject: Subject, endpoint: EndpointSpec, insufficient_counts: bool) -> bool | None:
+    outcome = subject.outcomes.get(endpoint.id)
+    if insufficient_counts and outcome is not None and outcome.status is Status.INSUFFICIENT_DATA:
+        return False
+    return subject.has_reached(endpoint.id)
 
 
 def read_days(spec: AnalysisSpec, material: Material) -> list[tuple[float, str]]:

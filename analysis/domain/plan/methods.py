@@ -37,20 +37,23 @@ def _needs(*names: str) -> frozenset[str]:
     return frozenset({"analysis_sets", *names})
 
 
+#: How those count whose endpoint was not observed enough to be known.
+_INSUFFICIENT = ("not_counted", "not_reached")
 _CONF = ("plain", "log", "log-log", "arcsin", "logit")
 
 METHODS: Mapping[str, Method] = {
     "proportion": Method(
         shares.proportion, "Share that reached each endpoint, with an interval.", _needs("endpoints"),
-        {"interval": tuple(shares.INTERVALS)},
+        {"interval": tuple(shares.INTERVALS), "insufficient": _INSUFFICIENT},
     ),
     "two_stage": Method(
         shares.two_stage, "Inference after a two-stage design at the number really evaluated.", _needs("endpoints"),
-        {"stage_set": (), "inference": ("stagewise_exact", "koyama_chen")}, frozenset({"stage_set"}),
+        {"stage_set": (), "inference": ("stagewise_exact", "koyama_chen"), "insufficient": _INSUFFICIENT},
+        frozenset({"stage_set"}),
     ),
     "compare_proportions": Method(
         shares.compare_proportions, "Shares of groups side by side, with a test.", _needs("endpoints", "by"),
-        {"interval": tuple(shares.INTERVALS), "test": shares.TESTS},
+        {"interval": tuple(shares.INTERVALS), "test": shares.TESTS, "insufficient": _INSUFFICIENT},
     ),
     "survival": Method(
         times.survival, "Kaplan-Meier curves with numbers at risk; log-rank test.", _needs("endpoints"), {"conf": _CONF}
@@ -74,7 +77,7 @@ METHODS: Mapping[str, Method] = {
         _needs("by", "predictors"),
         {
             "ratio": (), "caliper": (), "caliper_unit": ("sd", "score"), "order": ("largest", "smallest", "data"),
-            "outcome": matched.OUTCOMES, "test": shares.TESTS,
+            "outcome": matched.OUTCOMES, "test": shares.TESTS, "insufficient": _INSUFFICIENT,
         },
     ),
     "baseline_table": Method(

@@ -114,10 +114,15 @@ def _one(
     quantity = QUANTITIES[model]
     p_below = float(spec.enter_below) if spec.enter_below is not None else None
     singles = [(term, *_fit(found, [term], model, spec)) for term in terms]
+    # What nobody of a compared group has a value of would take the group out of the model: it is shown alone.
+    partial = [term for term in terms if not _known_in_all(term, found)]
     chosen = [
         term
         for term, fit, _, _ in singles
-        if fit is not None and p_below is not None and _joint_p(fit, 0, len(term.columns)) < p_below
+        if term not in partial
+        and fit is not None
+        and p_below is not None
+        and _joint_p(fit, 0, len(term.columns)) < p_below
     ]
     together, why, keep = _fit(found, chosen, model, spec) if chosen else (None, "", [])
     columns = ["Participants", "Events", f"Univariable {quantity.lower()}", "p", "PH test p"]
@@ -180,6 +185,9 @@ def _one(
     notes = [f"{METHOD_WORDS[model]}; Wald limits and p values. Who lacks a value is left out of that fit."]
     if p_below is not None:
         entered = ", ".join(term.label for term in chosen) or "none"
+        if partial:
+            names = ", ".join(term.label for term in partial)
+            notes.append(f"Not known of anybody in one of the groups, and so not entered: {names}.")
         notes.append(f"Univariable p < {p_below:g} enters the multivariable model; entered: {entered}.")
         if why:
             notes.append(f"No multivariable model: {why}")
@@ -251,6 +259,16 @@ def _terms(material: Material, spec: AnalysisSpec, groups: Sequence[Strand], fou
             column = tuple(None if one is None else tuple(float(one == label) for label in labels[1:]) for one in given)
             terms.append(Term(predictor.id, predictor.label, tuple(labels[1:]), column, labels[0]))
     return terms
+
+
+def _known_in_all(term: Term, found: Sequence[Timed]) -> bool:
+    """Whether each group has somebody of whom the predictor is known."""
+    at = 0
+    for one in found:
+        if all(value is None for value in term.values[at : at + one.n]):
+            return False
+        at += one.n
+    return True
 
 
 def _matrix(

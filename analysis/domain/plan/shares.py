@@ -43,7 +43,7 @@ def _shares(material: Material, spec: AnalysisSpec, endpoint: EndpointSpec, grou
     level = float(spec.level)
     rows = []
     for group in groups:
-        k, n = reached(endpoint, group)
+        k, n = reached(endpoint, group, spec)
         open_ones = len(group.subjects) - n
         interval = proportion_ci(k, n, level=level, method=name) if n else None
         method = f"{INTERVALS[name]}, {100 * level:g} % CI"
@@ -136,8 +136,8 @@ def two_stage(material: Material, spec: AnalysisSpec) -> Result:
     (whole,) = strands(material, spec)
     stage_set = str(spec.parameters["stage_set"])
     stage = Strand(stage_set, "First stage", material.dataset.members(stage_set), Listing(set_id=stage_set))
-    x1, n1 = reached(endpoint, stage)
-    x, n = reached(endpoint, whole)
+    x1, n1 = reached(endpoint, stage, spec)
+    x, n = reached(endpoint, whole, spec)
     if n1 < planned.n1:
         raise CannotCompute(f"The first stage has {n1} of {planned.n1} decided; inference begins when it is complete.")
     if x1 > planned.r1 and n <= planned.n1:
@@ -209,7 +209,7 @@ def compare_proportions(material: Material, spec: AnalysisSpec) -> Result:
     for name in spec.endpoints:
         endpoint = by_id[name]
         rows = _shares(material, spec, endpoint, groups)
-        p_value, why = compared([reached(endpoint, group) for group in groups], test)
+        p_value, why = compared([reached(endpoint, group, spec) for group in groups], test)
         rows.append(Row("Test", (wording.NONE, wording.NONE, p_value, wording.NONE)))
         notes = tuple(one for one in (f"Test: {p_value.method}." if p_value.method else "", why) if one)
         tables.append(ResultTable(f"{endpoint.label}, compared", "Group", _COLUMNS, tuple(rows), notes, by_group))

@@ -67,10 +67,14 @@ def _over_time(material: Material, spec: AnalysisSpec, curve, *, falls: bool, na
     by_id = {one.id: one for one in material.protocol.endpoints}
     by_group = tells_groups(material, spec, groups)
     at = read_days(spec, material)
-    tables, curves, laws, sentences = [], [], [], []
+    tables, curves, laws, sentences, refused = [], [], [], [], []
     for name in spec.endpoints:
         endpoint = by_id[name]
-        found = all_timed(material, endpoint, ordered)
+        try:
+            found = all_timed(material, endpoint, ordered)
+        except CannotCompute as why_not:
+            refused.append(str(why_not))
+            continue
         fits = [(one, curve(one)) for one in found]
         p_value, why = _test(found, spec, falls=falls)
         tables.append(_at_times(endpoint, fits, at, p_value, why, named, by_group))
@@ -78,9 +82,11 @@ def _over_time(material: Material, spec: AnalysisSpec, curve, *, falls: bool, na
             curves.append(_curves(material, endpoint, fits, falls, named, p_value, at, by_group))
         sentences.append(_sentence(endpoint, fits, at, p_value))
         laws += [law for one, fit in fits for law in _laws(endpoint, one, fit)]
+    if not tables:
+        raise CannotCompute(" ".join(refused))
     return Result(
         spec.id, spec.label, named, " ".join(sentences), tuple(tables), tuple(curves),
-        laws=tuple(laws), warnings=warnings(groups), by_group=by_group,
+        laws=tuple(laws), warnings=(*warnings(groups), *refused), by_group=by_group,
     )  # fmt: skip
 
 

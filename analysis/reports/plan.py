@@ -1,0 +1,191 @@
+"""A run of the statistical plan as a document: each number with its method, its denominator and its listing."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlencode
+
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from analysis.domain.figures import plan as figures
+from analysis.domain.plan.results import CurveData, ForestData, Listing, Number, Result, ResultTable
+from analysis.models import Run
+from trials.domain.definition import AnalysisSpec, Free, Protocol
+from trials.domain.documents import Block, Document, Facts, Heading, Notice, Paragraph, Picture, TableBlock
+from trials.domain.figures import Cell, Table
+from trials.formats.figures import render
+
+
+def listing_url(trial: str, listing: Listing) -> str:
+    """The listing that shows exactly those whom a number counts."""
+    filters = {
+        "set": listing.set_id,
+        "endpoint": listing.endpoint,
+        "status": listing.status,
+        "group": listing.group,
+        "item": listing.item,
+        "value": listing.value,
+    }
+    asked = urlencode({name: value for name, value in filters.items() if value})
+    return reverse("analysis:adjudications", kwargs={"trial": trial}) + (f"?{asked}" if asked else "")
+
+
+def document(run: Run, results: Iterable[Result]) -> Document:
+    """The report of a run that is done. The same run is the same document; nothing in it depends on when it is read."""
+    trial, protocol = run.trial.code, run.protocol_version.protocol
+    specs = {one.id: one for one in protocol.analyses}
+    found = list(results)
+    blocks: list[Block] = [
+        Facts(
+            (
+                (_("Data until"), f"{run.as_of:%d-%b-%Y}"),
+                (_("Asked for by"), f"{run.requested_by.user}, {run.requested_at:%d-%b-%Y %H:%M} UTC"),
+                (_("Reason"), run.reason),
+                (_("Protocol version"), run.protocol_version.version),
+                (_("Computed by"), f"Canopy {run.code_version}, methods {run.method_version}"),
+                (_("Data, SHA-256"), run.input_sha256),
+                (_("Result, SHA-256"), run.result_sha256),
+            )
+        ),
+        TableBlock(_("What was found"), _overview(found), anchor="found"),
+    ]
+    for result in found:
+        blocks += _analysis(trial, protocol, specs.get(result.id), result)
+    return Document(
+        title=_("Report of the statistical plan"),
+        subtitle=f"{run.trial.title}",
+        blocks=tuple(blocks),
+        footer=f"{trial} · run {run.pk} · data until {run.as_of.isoformat()} · {run.result_sha256[:16]}",
+    )
+
+
+def _overview(results: Iterable[Result]) -> Table:
+    rows = tuple((Cell(one.label, f"#{one.id}"), one.refused or _shortened(one.sentence)) for one in results)
+    return Table((_("Analysis"), _("In one sentence")), rows)
+
+
+def _shortened(sentence: str, most: int = 320) -> str:
+    """The first sentences that fit."""
+    if len(sentence) <= most:
+        return sentence
+    kept = sentence[:most].rpartition(". ")[0]
+    return f"{kept}. …" if kept else sentence[:most] + " …"
+
+
+def _analysis(trial: str, protocol: Protocol, spec: AnalysisSpec | None, result: Result) -> list[Block]:
+    blocks: list[Block] = [Heading(f"{result.id}: {result.label}", anchor=result.id)]
+    if result.refused:
+        return [*blocks, Notice(result.refused)]
+    blocks.append(Paragraph(result.sentence))
+    blocks += [Notice(warning) for warning in result.warnings]
+    for place, curves in enumerate(result.curves):
+        blocks.append(_curve(f"{result.id}-c{place}", curves))
+    for place, forest in enumerate(result.forests):
+        if forest.effects:
+            blocks.append(_forest(f"{result.id}-f{place}", forest))
+    blocks += [_table(trial, table) for table in result.tables]
+    if spec is not None:
+        blocks.append(Facts(tuple(_how(protocol, spec, result))))
+    return blocks
+
+
+def _table(trial: str, table: ResultTable) -> TableBlock:
+    """The table with links to the listings; its methods stand below it."""
+    rows = tuple(
+        ((" " if row.indent else "") + row.label, *(_cell(trial, cell) for cell in row.cells)) for row in table.rows
+    )
+    methods = sorted({cell.method for row in table.rows for cell in row.cells if cell.method})
+    notes = (*table.notes, _("Methods: %(methods)s.") % {"methods": "; ".join(methods)}) if methods else table.notes
+    return TableBlock(table.caption, Table((table.head or " ", *table.columns), rows), notes)
+
+
+def _cell(trial: str, number: Number) -> Cell | str:
+    if number.listing is None or number.listing == Listing():
+        return number.text
+    return Cell(number.text, listing_url(trial, number.listing))
+
+
+def _curve(name: str, data: CurveData) -> Picture:
+    words = figures.curve_words(data)
+    svg = render(figures.curve_spec(data), name=name, title=data.title, description=words)
+    left_out = "" if len(data.lines) <= figures.MOST_CURVES else _(" Only the first curves are drawn.")
+    return Picture(svg, words, f"{data.title}. {data.method}.{left_out}", figures.curve_table(data), data.title, name)
+
+
+def _forest(name: str, data: ForestData) -> Picture:
+    words = figures.forest_words(data)
+    svg = render(figures.forest_spec(data), name=name, title=data.title, description=words)
+    caption = f"{data.title}: {data.quantity}. {data.method}."
+    return Picture(svg, words, caption, figures.forest_table(data), data.title, name)
+
+
+def _how(protocol: Protocol, spec: AnalysisSpec, result: Result) -> Iterable[tuple[str, str]]:
+    """How it was computed: the clause of the definition in words, what is assumed, and what was checked."""
+    yield _("How this is computed"), result.method
+    sets = {one.id: one.label for one in protocol.analysis_sets}
+    yield _("Analysed"), ", ".join(sets[name] for name in spec.analysis_sets)
+    if spec.by:
+        yield _("Compared by"), spec.by.replace("_", " ")
+    if spec.strata:
+        yield _("Within strata of"), ", ".join(spec.strata)
+    if spec.enter_below is not None:
+        yield _("Selection"), f"univariable p < {spec.enter_below} enters the multivariable model"
+    parameters = [
+        f"{name} {_words(value)}" + (_(" (assumed)") if spec.assumed or name in spec.assumed_parameters else "")
+        for name, value in sorted(spec.parameters.items())
+    ]
+    if parameters:
+        yield _("Parameters"), "; ".join(parameters)
+    if spec.assumed:
+        yield _("Assumed"), spec.note or _("The protocol is silent; this analysis is a default to be signed.")
+    if spec.source:
+        yield _("Source"), spec.source
+    held = sum(law.holds for law in result.laws)
+    if result.laws:
+        broken = "; ".join(f"{law.name} ({law.detail})" for law in result.broken_laws)
+        yield (
+            _("Checked on these numbers"),
+            f"{held} of {len(result.laws)} laws hold" + (f"; not: {broken}" if broken else ""),
+        )
+
+
+def _words(value: Free) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(_words(one) for one in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_words(one)}" for name, one in value.items())
+    return str(value).replace("_", " ")
+
+
+_COLUMNS = ("analysis", "table", "row", "column", "text", "value", "lower", "upper", "denominator", "method", "listing")
+
+
+def numbers_csv(run: Run, results: Iterable[Result]) -> str:
+    """Every number of the report as one row, with its method, denominator and listing."""
+    out = io.StringIO(newline="")
+    writer = csv.writer(out)
+    writer.writerow(_COLUMNS)
+    for result in results:
+        for table in result.tables:
+            for row in table.rows:
+                for column, cell in zip(table.columns, row.cells, strict=False):
+                    if cell.text == "–":
+                        continue
+                    listing = "" if cell.listing is None else listing_url(run.trial.code, cell.listing)
+                    values = (cell.value, cell.lower, cell.upper, cell.n)
+                    writer.writerow(
+                        [
+                            *map(_safe, (result.id, table.caption, row.label, column, cell.text)),
+                            *("" if value is None else value for value in values),
+                            *map(_safe, (cell.method, listing)),
+                        ]
+                    )
+    return out.getvalue()
+
+
+def _safe(text: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text[:1] in "=+-@\t\r" else text
