@@ -289,6 +289,7 @@ class RunRequestSerializer(serializers.Serializer[Any]):
 
 
 class Runs(generics.ListAPIView[Run], ResultsView):
+    to_write = Permission.RUN_ANALYSIS
     pagination_class = LimitOffsetPagination
     queryset = Run.objects.none()
     serializer_class = RunSerializer

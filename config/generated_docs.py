@@ -13,6 +13,7 @@ from drf_spectacular.renderers import OpenApiYamlRenderer
 
 from accounts.roles import ROLES, Permission
 from analysis.domain import gates
+from analysis.domain.plan import methods as plan
 from casebook.domain import entries
 from config import data_dictionary
 from dosing.domain import states
@@ -43,6 +44,30 @@ def roles_page() -> str:
     for permission in Permission:
         marks = ["●" if permission in role.permissions else "" for role in roles]
         lines.append(f"| {permission.meaning} | " + " | ".join(marks) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def analysis_methods_page() -> str:
+    """The methods that an analysis of a definition may name, with what each needs and is told."""
+    lines = [
+        _GENERATED,
+        "# Methods of the statistical plan",
+        "",
+        "From `analysis/domain/plan/methods.py`. An entry of `analyses` in a definition names one of them as `method`;",
+        "its parameters stand beside it. Fields of the entry are those of",
+        "[AnalysisSpec](definition.md#analysisspec).",
+        "",
+        "| method | computes | needs | parameters |",
+        "|---|---|---|---|",
+    ]
+    for name, method in plan.METHODS.items():
+        needs = ", ".join(f"`{one}`" for one in sorted(method.needs))
+        told = [
+            f"`{key}`{' (needed)' if key in method.required else ''}"
+            + (f": {', '.join(f'`{one}`' for one in choices)}" if choices else "")
+            for key, choices in method.choices.items()
+        ]
+        lines.append(f"| `{name}` | {method.words} | {needs} | {'; '.join(told)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -110,6 +135,7 @@ def openapi() -> str:
 PAGES: Mapping[str, Callable[[], str]] = {
     "reference/definition.md": reference.page,
     "reference/roles.md": roles_page,
+    "reference/analysis-methods.md": analysis_methods_page,
     "reference/lifecycles.md": lifecycles_page,
     "reference/export-parachute.md": dictionary_page,
     "reference/openapi.yaml": openapi,

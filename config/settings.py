@@ -282,7 +282,10 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
-    "ENUM_NAME_OVERRIDES": {"AdverseEventOutcomeEnum": "adverse_events.domain.reporting.OUTCOMES"},
+    "ENUM_NAME_OVERRIDES": {
+        "AdverseEventOutcomeEnum": "adverse_events.domain.reporting.OUTCOMES",
+        "RunStateEnum": "analysis.models.RunState",
+    },
 }
 
 # --- Queue --------------------------------------------------------------------------------------------------------

@@ -80,9 +80,12 @@ def compute_run(*, run: int) -> bool:
 
 
 def _computed(run: Run) -> dict[str, Any]:
+    # Inside a caller's transaction, whose level cannot be changed any more, the caller answers for the moment.
+    is_outermost = not connection.in_atomic_block
     with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        if is_outermost:
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         data_seq = plan_data.last_change(run.trial)
         material = plan_data.material(run.protocol_version, as_of=run.as_of)
     results = [as_plain(result) for result in compute_plan(material)]

@@ -50,7 +50,8 @@ def document(run: Run, results: Iterable[Result]) -> Document:
                 (_("Result, SHA-256"), run.result_sha256),
             )
         ),
-        TableBlock(_("What was found"), _overview(found), anchor="found"),
+        Heading(_("What was found"), anchor="found"),
+        Facts(tuple((one.label, one.refused or _shortened(one.sentence)) for one in found)),
     ]
     for result in found:
         blocks += _analysis(trial, protocol, specs.get(result.id), result)
@@ -60,11 +61,6 @@ def document(run: Run, results: Iterable[Result]) -> Document:
         blocks=tuple(blocks),
         footer=f"{trial} · run {run.pk} · data until {run.as_of.isoformat()} · {run.result_sha256[:16]}",
     )
-
-
-def _overview(results: Iterable[Result]) -> Table:
-    rows = tuple((Cell(one.label, f"#{one.id}"), one.refused or _shortened(one.sentence)) for one in results)
-    return Table((_("Analysis"), _("In one sentence")), rows)
 
 
 def _shortened(sentence: str, most: int = 320) -> str:
@@ -188,4 +184,4 @@ def numbers_csv(run: Run, results: Iterable[Result]) -> str:
 
 def _safe(text: str) -> str:
     """A text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text[:1] in "=+-@\t\r" else text
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -26,6 +26,7 @@ from django.utils import timezone
 from accounts.roles import Permission as May
 from accounts.roles import role_allows
 from analysis import actions as analysis
+from analysis.actions import runs
 from casebook import actions as casebook
 from exchange import actions as exchange
 from exchange import selectors as exports
@@ -175,6 +176,12 @@ ROUTES: dict[str, tuple[Who, Who]] = {
     "analysis:reconciliation_pdf": (May.VIEW_DASHBOARD, May.VIEW_DASHBOARD),
     "analysis:worklist": (MEMBER, MEMBER),
     "analysis:panel": (May.VIEW_PARTICIPANT, May.VIEW_PARTICIPANT),
+    "analysis:runs": (May.VIEW_DASHBOARD, May.RUN_ANALYSIS),
+    "analysis:run": (May.VIEW_DASHBOARD, May.VIEW_DASHBOARD),
+    "analysis:run_pdf": (May.VIEW_DASHBOARD, May.VIEW_DASHBOARD),
+    "analysis:run_numbers": (May.VIEW_DASHBOARD, May.VIEW_DASHBOARD),
+    "analysis_api:analyses": (May.VIEW_DASHBOARD, May.RUN_ANALYSIS),
+    "analysis_api:analysis": (May.VIEW_DASHBOARD, NOBODY),
     "analysis:gate": (May.VIEW_DASHBOARD, May.VIEW_DASHBOARD),
     "analysis:gate_packet": (May.VIEW_DASHBOARD, May.VIEW_DASHBOARD),
     "analysis:gate_packet_pdf": (May.VIEW_DASHBOARD, May.VIEW_DASHBOARD),
@@ -244,6 +251,8 @@ ABOVE_TRIALS: dict[str, bool] = {
 #: Keys that name a record of one participant or of one site's work; the others belong to the trial as a whole.
 OF_A_SITE = {"participant", "consent", "visit", "deviation", "entry", "result", "event", "lab_import", "worksheet"}
 OF_A_SITE |= {"administration", "key"}
+#: Numbers of all sites together: a membership of one site does not find them.
+OF_ALL_SITES = {"analysis:run", "analysis:run_pdf", "analysis:run_numbers", "analysis_api:analysis"}
 #: Asked by PUT: there is no POST.
 BY_PUT = {
     "trials_api:visit",
@@ -292,6 +301,7 @@ class Place:
     b: Everything
     table: int
     model: int
+    run: int
 
     def key(self, name: str, route: str, at: Everything) -> Any:
         """What stands for the part ``name`` of the address ``route``."""
@@ -311,6 +321,7 @@ class Place:
             "stage": 1,
             "table": self.table,
             "model": self.model,
+            "run": self.run,
         }
         if name in whole:
             return whole[name]
@@ -330,13 +341,10 @@ class Place:
 @pytest.fixture
 def larch(world: World) -> Place:
     table = with_table(world)
-    place = Place(
-        world,
-        everything_at(world, world.bob, world.alice),
-        everything_at(world, world.carol, world.ben),
-        table,
-        with_model(world),
-    )
+    at_a, at_b = everything_at(world, world.bob, world.alice), everything_at(world, world.carol, world.ben)
+    run = runs.run_analyses(trial=world.trial, by=world.rita, reason="first report").pk
+    assert runs.compute_run(run=run)
+    place = Place(world, at_a, at_b, table, with_model(world), run)
     analysis.refresh_gates(trial=world.trial)
     return place
 
@@ -408,6 +416,8 @@ def test_each_role_reads_and_writes_what_the_table_says(larch: Place) -> None:
                 status = ask(client, method, larch.address(route, at)).status_code
                 if who == NOBODY:
                     right = status == 405 or (status == 403 and not is_let_in(member.role, may_be_there(route)))
+                elif is_let_in(member.role, who) and route in OF_ALL_SITES and member.site_id is not None:
+                    right = status == 404
                 elif not is_let_in(member.role, who):
                     # An export that one may not ask for is not there at all.
                     right = status == (404 if "key" in PARTS[route] else 403)
@@ -451,7 +461,7 @@ NOWHERE = dict.fromkeys(OF_A_SITE, 999999999) | {"key": uuid.UUID(int=1)}
 def test_records_of_another_site_and_of_another_trial_are_not_there(larch: Place) -> None:
     """The answer is the one that a record gets that does not exist: nobody learns that it does."""
     elsewhere, of_spruce = spruce()
-    there = Place(elsewhere, of_spruce, of_spruce, larch.table, larch.model)
+    there = Place(elsewhere, of_spruce, of_spruce, larch.table, larch.model, larch.run)
     askers: list[tuple[str, Everything, list[tuple[str, Place, Everything]]]] = [
         ("alice", larch.a, [("site B", larch, larch.b), ("another trial", there, of_spruce)]),
         ("bob", larch.a, [("site B", larch, larch.b)]),
