@@ -366,8 +366,10 @@ PARACHUTE = GOLDEN.parent.parent / "trials" / "definitions" / "parachute" / "v1.
         ("landmark_day: 100, assumed", "landmark: 100, assumed", "has no parameter `landmark`"),
         ("reference: Malignancy", "reference: Cancer", "there is no category `Cancer`"),
         ("enter_below: 0.1, figures: [forest], source: Statistical analysis}\n  - {id: A6_survival",
-         "enter_below: 5, figures: [forest], source: Statistical analysis}\n  - {id: A6_survival", "not between 0 and 1"),
-        ("figures: [curves],\n     source: Results", "figures: [pie],\n     source: Results", "there is no figure `pie`"),
+         "enter_below: 5, figures: [forest], source: Statistical analysis}\n  - {id: A6_survival",
+         "not between 0 and 1"),
+        ("figures: [curves],\n     source: Results", "figures: [pie],\n     source: Results",
+         "there is no figure `pie`"),
         ("item: SE.EBV_DONOR, source", "item: SE.EBV, source", "no form has the item `SE.EBV`"),
     ],
 )  # fmt: skip
