@@ -12,8 +12,8 @@ from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 from django.utils import timezone
 
-from analysis.datasets import plan as plan_data
 from analysis.announcements import run_requested
+from analysis.datasets import plan as plan_data
 from analysis.domain.fingerprints import fingerprint, plain
 from analysis.domain.plan.methods import METHOD_VERSION, compute_plan
 from analysis.domain.plan.results import as_plain
