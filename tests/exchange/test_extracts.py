@@ -90,3 +90,76 @@ def test_every_trouble_is_told_at_once() -> None:
 def test_a_mapping_that_does_not_hold_is_named(change: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ExtractRefused, match=complaint):
         translated({**MAPPING, **change})
+
+
+# --- Several tables about one person ------------------------------------------------------------------------------
+
+DOSES = [
+    {"who": "P1", "no": "1", "day": "2020-02-01", "role": "drug"},
+    {"who": "P1", "no": "2", "day": "2020-02-04", "role": "drug"},
+    {"who": "P1", "no": "", "day": "2020-02-05", "role": "other"},
+]
+
+
+def with_entries(*entries: dict[str, Any], **tables: list[dict[str, str]]) -> Extract:
+    clauses = [{"form": {"constant": "F"}, "visit": {"constant": ""}, **entry} for entry in entries]
+    return translated({**MAPPING, "entries": clauses}, doses=DOSES, **tables)
+
+
+def answers(extract: Extract) -> list[tuple[int, dict[str, str]]]:
+    return [(entry.repeat, dict(entry.answers)) for entry in extract.entries]
+
+
+def test_rows_are_numbered_counted_and_left_out() -> None:
+    extract = with_entries(
+        {
+            "file": "doses.csv",
+            "when": {"role": {"not": "other"}},
+            "subject": "who",
+            "repeat": {"constant": 0},
+            "answers": {"DAY": "day"},
+        },
+        {
+            "file": "people.csv",
+            "when": {"out": "in"},
+            "subject": "id",
+            "form": {"constant": "G"},
+            "answers": {"N": {"count_of": "doses.csv", "by": {"id": "who"}, "when": {"role": "drug"}}},
+        },
+    )
+    assert answers(extract) == [(1, {"DAY": "2020-02-01"}), (2, {"DAY": "2020-02-04"}), (1, {"N": "2"})]
+
+
+def test_a_date_moves_by_the_days_of_another_column_and_ends_at_the_cut() -> None:
+    people = [PEOPLE[0] | {"days": "30", "end": "2022-05-01"}]
+    spec = {"A": {"column": "day", "days_from": "days"}, "B": {"column": "end", "not_after": date(2021, 12, 31)}}
+    extract = with_entries({"file": "people.csv", "subject": "id", "answers": spec}, people=people)
+    assert answers(extract) == [(1, {"A": "2020-02-01", "B": "2021-12-31"})]
+
+
+def test_two_tables_make_one_form() -> None:
+    clause = {"file": "people.csv", "when": {"out": "in"}, "subject": "id"}
+    joined = {
+        "file": "doses.csv",
+        "when": {"no": "1", "sex": "F"},
+        "join": {"file": "people.csv", "by": {"who": "id"}},
+        "subject": "who",
+    }
+    extract = with_entries({**clause, "answers": {"SEX": "sex"}}, {**joined, "answers": {"FIRST": "day"}})
+    assert answers(extract) == [(1, {"SEX": "F", "FIRST": "2020-02-01"})]
+    with pytest.raises(ExtractRefused, match="P1 has two answers, 'F' and 'A'"):
+        with_entries({**clause, "answers": {"SEX": "sex"}}, {**joined, "answers": {"SEX": "site"}})
+
+
+@pytest.mark.parametrize(
+    "entry, tables, complaint",
+    [
+        ({"join": {"file": "none.csv", "by": "who"}}, {}, "none.csv, row 0, column -: the mapping's entries need"),
+        ({"join": {"file": "people.csv", "by": {"who": "no"}}}, {}, "column who: people.csv has no row for it"),
+        ({"answers": {"A": {"column": "day", "days_from": "role"}}}, {}, "'drug' is no whole number of days"),
+    ],
+)
+def test_what_cannot_be_joined_is_named(entry: dict[str, Any], tables: dict[str, Any], complaint: str) -> None:
+    clause = {"file": "doses.csv", "subject": "who", "answers": {"D": "day"}, "repeat": {"constant": 0}}
+    with pytest.raises(ExtractRefused, match=complaint):
+        with_entries({**clause, **entry}, **tables)
