@@ -177,7 +177,7 @@ def test_the_plan_of_record_stands_beside_the_worksheet_of_what_is_known(parachu
     plan = DoseWorksheet.objects.get(participant=participant, is_current=True, is_plan_of_record=True)
     assert (plan.source, str(plan.total_mg_per_kg.normalize())) == ("import", "1E+1")
     beside = DoseWorksheet.objects.get(participant=participant, is_current=True, source="calculation")
-    # The reconstruction says neither donor, T cells nor earlier serotherapy: what is not known is not met, and no dose.
+    # No serotherapy in three months is not none ever, which the reconstruction does not say: not known is not met.
     assert not beside.is_plan_of_record and beside.is_refused
     unmet = {one["id"] for one in beside.result["applicability"] if one["answer"] == "unknown"}
     assert unmet
