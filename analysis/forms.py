@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from analysis.domain.consecutive_threshold import Status
 from analysis.domain.gates import decisions
+from analysis.domain.readings import ANSWERS as READING_ANSWERS
 from analysis.models import Gate
 from analysis.selectors import DECIDED
 from trials.models import Membership
@@ -128,3 +129,15 @@ class RunForm(forms.Form):
     reason = forms.CharField(
         label=_("Reason"), max_length=500, help_text=_("Such as: report to the committee. It stands on the report.")
     )
+
+
+class ReadingForm(forms.Form):
+    """One reader's answer on a case."""
+
+    answer = forms.ChoiceField(
+        label=_("Your reading"), choices=list(READING_ANSWERS.items()), widget=forms.RadioSelect, required=True
+    )
+    comment = forms.CharField(
+        label=_("Comment"), widget=forms.Textarea(attrs={"rows": 2}), required=False, max_length=2000
+    )
+    seen = forms.CharField(widget=forms.HiddenInput, required=True, max_length=64)

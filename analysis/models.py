@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 
 from analysis.domain.gates import GateState
+from analysis.domain.readings import ANSWERS as READING_ANSWERS
 from trials.models import Membership, Participant, ProtocolVersion, Trial
 
 
@@ -193,3 +194,38 @@ class Run(models.Model):
     def is_open(self) -> bool:
         """Whether somebody still waits for it."""
         return self.state in (RunState.QUEUED, RunState.RUNNING)
+
+
+class Reading(models.Model):
+    """One reader's own answer on one endpoint of one participant, with the data it was made on. Frozen.
+
+    ``position`` 1 and 2 are the independent readers, 3 the one who settles a difference.
+    """
+
+    participant = models.ForeignKey(Participant, on_delete=models.PROTECT, related_name="readings")
+    endpoint = models.CharField(max_length=60)
+    position = models.PositiveSmallIntegerField()
+    answer = models.CharField(max_length=20, choices=list(READING_ANSWERS.items()))
+    comment = models.TextField(blank=True)
+    evidence_sha256 = models.CharField(max_length=64, help_text="hash of the data that the reader was shown")
+    reader = models.ForeignKey(Membership, on_delete=models.PROTECT, related_name="readings")
+    signed_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["participant", "endpoint", "evidence_sha256", "position"],
+                name="analysis_reading_one_a_position",
+            ),
+            models.UniqueConstraint(
+                fields=["participant", "endpoint", "evidence_sha256", "reader"], name="analysis_reading_one_a_reader"
+            ),
+            models.CheckConstraint(condition=Q(position__in=[1, 2, 3]), name="analysis_reading_position_known"),
+            models.CheckConstraint(condition=Q(answer__in=list(READING_ANSWERS)), name="analysis_reading_answer_known"),
+            models.CheckConstraint(
+                condition=~Q(position=3) | ~Q(comment=""), name="analysis_reading_settled_with_a_reason"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.participant} {self.endpoint}: reading {self.position}"

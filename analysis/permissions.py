@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from accounts.roles import Permission
 from analysis.domain.gates import GateEvent, GateState, after
+from analysis.domain.readings import Case
 from analysis.models import Gate
-from trials.models import Membership, Trial
-from trials.permissions import NotPossible, require
+from trials.domain.definition import Protocol
+from trials.models import Membership, Participant, Trial
+from trials.permissions import NotPossible, require, require_for
 
 
 class CannotDecide(NotPossible):
@@ -85,3 +87,38 @@ def check_can_run_analyses(by: Membership, trial: Trial) -> None:
     require(by, Permission.RUN_ANALYSIS, doing="run the analyses", trial_id=trial.pk, site_matters=False)
     if by.site_id is not None:
         raise NotPossible("The analyses are of all sites; a membership of all sites runs them.")
+
+
+# --- Independent readers ------------------------------------------------------------------------------------------
+
+
+class CannotRead(NotPossible):
+    """The case does not want this person's reading; the message says why."""
+
+
+def check_can_see_cases(by: Membership, trial: Trial) -> None:
+    """The queue of the independent readers."""
+    require(by, Permission.ADJUDICATE_ENDPOINT, doing="read endpoints", trial_id=trial.pk, site_matters=False)
+    check_has_readers(trial.protocol)
+
+
+def check_has_readers(protocol: Protocol) -> None:
+    if protocol.review.readers < 2:
+        raise CannotRead("The definition of this trial names no independent readers.")
+
+
+def check_can_read(by: Membership, participant: Participant, case: Case) -> None:
+    """One vote a person, two independent ones a case, and a third where those differ."""
+    require_for(by, Permission.ADJUDICATE_ENDPOINT, participant, doing="read an endpoint")
+    check_has_readers(participant.protocol)
+    if by.site_id is not None or by.may(Permission.VIEW_DASHBOARD):
+        raise CannotRead(
+            "An independent reader belongs to no site and does not see computed results; your role does. "
+            "The cases are read by members with the role endpoint reader."
+        )
+    if case.voted(by.user_id):
+        raise CannotRead("You have read this case. A reading is signed once and stays.")
+    if not case.wants(by.user_id):
+        raise CannotRead("This case is closed: two readers agreed, or a third one settled it.")
+    if len(case.votes) == 2 and not participant.protocol.review.third_reader_decides:
+        raise CannotRead("The two readers differ, and the definition names no third reader who decides.")

@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from django.urls import URLPattern, path
 
 from analysis import api, views
-from analysis.views import reconciliation, runs
+from analysis.views import readings, reconciliation, runs
 
 
 def page(route: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:
@@ -26,6 +26,9 @@ urlpatterns = [
     page("analyses/<int:run>/", runs.run, "run"),
     page("analyses/<int:run>/report.pdf", runs.report_pdf, "run_pdf"),
     page("analyses/<int:run>/numbers.csv", runs.numbers, "run_numbers"),
+    page("readings/", readings.queue, "readings"),
+    page("readings/agreement/", readings.agreement, "agreement"),
+    page("readings/<int:participant>/<slug:endpoint>/", readings.case, "case"),
     page("gates/<int:stage>/", views.gate, "gate"),
     page("gates/<int:stage>/packet/", views.packet, "gate_packet"),
     page("gates/<int:stage>/packet.pdf", views.packet_pdf, "gate_packet_pdf"),

@@ -17,13 +17,18 @@ from analysis.domain import gates
 from analysis.domain.endpoint_answers import ANSWERS, evaluability
 from analysis.domain.fingerprints import fingerprint, plain
 from analysis.domain.gates import GateEvent, GateState
-from analysis.models import Adjudication, AdjudicationNeed, Gate
+from analysis.domain.readings import ANSWERS as READING_ANSWERS
+from analysis.domain.readings import SETTLING
+from analysis.models import Adjudication, AdjudicationNeed, Gate, Reading
 from analysis.permissions import (
+    CannotRead,
     check_can_decide,
+    check_can_read,
     check_can_renew_proposal,
     check_can_sign_safety_review,
     check_is_the_snapshot,
 )
+from analysis.selectors import readings
 from audit import context
 from audit.context import Source
 from trials import actions as trials
@@ -276,6 +281,43 @@ def decide_gate(*, gate: Gate, decision: str, reason: str, by: Membership, seen:
         elif selectors.has_next_stage(gate):
             trials.open_stage(trial=gate.trial, stage=gate.stage + 1, by=by)
     return gate
+
+
+# --- Independent readers ------------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def record_reading(
+    *, participant: Participant, endpoint: str, answer: str, seen: str, by: Membership, comment: str = ""
+) -> Reading:
+    """Sign one reader's answer on the data that they were shown; a third one settles a difference, with a reason.
+
+    ``seen`` is the hash of the data on the reader's page. Data that changed since are refused: they are read again.
+    """
+    locked = (
+        Participant.objects.select_for_update(no_key=True, of=("self",))
+        .select_related("trial", "protocol_version__trial")
+        .get(pk=participant.pk)
+    )
+    case = readings.case_of(locked, endpoint)
+    check_can_read(by, participant, case.case)
+    if seen != case.evidence_sha256:
+        raise CannotRead("The data changed while you were reading. Look at the case again; nothing was recorded.")
+    if answer not in READING_ANSWERS:
+        raise ValidationError({"answer": f"Choose one of: {', '.join(READING_ANSWERS.values())}."})
+    position = len(case.case.votes) + 1
+    if position == SETTLING and not comment.strip():
+        raise ValidationError({"comment": "Say why: this reading settles the difference of two others."})
+    with context.context(by=by, reason="independent reading"):
+        return Reading.objects.create(
+            participant=locked,
+            endpoint=endpoint,
+            position=position,
+            answer=answer,
+            comment=comment.strip(),
+            evidence_sha256=case.evidence_sha256,
+            reader=by,
+        )
 
 
 def _locked(gate: Gate) -> Gate:

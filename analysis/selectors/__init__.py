@@ -769,6 +769,7 @@ class Worklist:
     to_sign: tuple[Gate, ...]
     to_decide: tuple[Gate, ...]
     lacking_data: tuple[Adjudication, ...]
+    reads: bool = False
 
     @property
     def gates_total(self) -> int:
@@ -794,6 +795,7 @@ def worklist(membership: Membership) -> Worklist:
         tuple(unsigned) if membership.may(Permission.SIGN_SAFETY_REVIEW) else (),
         tuple(gate for gate in proposed if gate not in unsigned) if membership.may(Permission.DECIDE_GATE) else (),
         tuple(lacking) if membership.may(Permission.RECORD_OBSERVATION) else (),
+        reads_independently(membership) and membership.trial.protocol.review.readers > 1,
     )
 
 

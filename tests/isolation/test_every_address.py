@@ -183,6 +183,9 @@ ROUTES: dict[str, tuple[Who, Who]] = {
     "analysis_api:analyses": (May.VIEW_DASHBOARD, May.RUN_ANALYSIS),
     "analysis_api:analysis": (May.VIEW_DASHBOARD, NOBODY),
     "analysis:gate": (May.VIEW_DASHBOARD, May.VIEW_DASHBOARD),
+    "analysis:readings": (May.ADJUDICATE_ENDPOINT, May.ADJUDICATE_ENDPOINT),
+    "analysis:case": (May.ADJUDICATE_ENDPOINT, May.ADJUDICATE_ENDPOINT),
+    "analysis:agreement": (May.VIEW_DASHBOARD, May.VIEW_DASHBOARD),
     "analysis:gate_packet": (May.VIEW_DASHBOARD, May.VIEW_DASHBOARD),
     "analysis:gate_packet_pdf": (May.VIEW_DASHBOARD, May.VIEW_DASHBOARD),
     "analysis:decide_gate": (NOBODY, May.DECIDE_GATE),
@@ -268,7 +271,7 @@ QUERY = {"adverse_events_api:grades": "?term=Lung+infection"}
 #: Reached only by persons other than the first: who entered the table, who proposed the dose.
 SECOND_PERSON = {"dosing:verify_table", "dosing:verify_model"}
 #: Words of the protocol that stand in addresses.
-WORDS = {"form": "VS", "kind": "relapse", "criterion": "I2", "verb": "complete"}
+WORDS = {"endpoint": "cd4_reconstitution", "form": "VS", "kind": "relapse", "criterion": "I2", "verb": "complete"}
 #: Where another visit or person is needed than the first of the kind.
 SCREENED = {"trials:fail_screening", "casebook:waive", "casebook:eligibility"}
 
