@@ -11,7 +11,7 @@ from analysis.domain.consecutive_threshold import Status
 from analysis.domain.gates import decisions
 from analysis.domain.readings import ANSWERS as READING_ANSWERS
 from analysis.models import Gate
-from analysis.selectors import DECIDED
+from analysis.selectors import DECIDED, UNDECIDED
 from trials.models import Membership
 from trials.selectors import may_see_group, sites_of
 
@@ -78,6 +78,7 @@ class ListingForm(forms.Form):
         choices=[
             ("", _("any")),
             (DECIDED, _("decided (not pending)")),
+            (UNDECIDED, _("not decided yet")),
             *[(status.value, words) for status, words in STATUS_WORDS.items()],
             ("no_result", _("no result yet")),
         ],
@@ -92,6 +93,7 @@ class ListingForm(forms.Form):
     group = forms.ChoiceField(required=False, widget=forms.HiddenInput)
     item = forms.ChoiceField(required=False, widget=forms.HiddenInput)
     value = forms.CharField(required=False, widget=forms.HiddenInput, max_length=200)
+    replaced = forms.BooleanField(required=False, widget=forms.HiddenInput)
     left = forms.ChoiceField(required=False, widget=forms.HiddenInput)
     why = forms.SlugField(required=False, widget=forms.HiddenInput, max_length=200)
 

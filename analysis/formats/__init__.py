@@ -76,8 +76,10 @@ def curve_figure(result: curves.Curves, *, as_of: datetime, name: str = "own-cur
     return Figure(svg, curves.table(result, {}), caption, alt, spec)
 
 
-def stage_figure(result: stage_gate.StageGates, *, as_of: datetime, name: str = "stages") -> Figure:
-    """The stages of the design against their boundaries."""
+def stage_figure(
+    result: stage_gate.StageGates, *, as_of: datetime, links: Mapping[int, str] | None = None, name: str = "stages"
+) -> Figure:
+    """The stages of the design against their boundaries; ``links`` leads to the page of a stage that has a snapshot."""
     spec = stage_gate.spec(result)
     alt = "; ".join(
         f"stage {s.stage}: {s.responders} of {s.decided}, {s.at_least} of {s.n} needed, {s.outlook}"
@@ -88,7 +90,7 @@ def stage_figure(result: stage_gate.StageGates, *, as_of: datetime, name: str = 
         "as_of": as_of_words(as_of),
     }
     svg = render(spec, name=name, title=_("Stages of the design"), description=alt)
-    return Figure(svg, stage_gate.table(result), caption, alt, spec)
+    return Figure(svg, stage_gate.table(result, links), caption, alt, spec)
 
 
 def flow_figure(flow: consort.Flow, listing: str, *, as_of: datetime, at_site: str = "", name: str = "flow") -> Figure:

@@ -156,6 +156,10 @@ class Seats:
     def elsewhere_total(self) -> int:
         return sum(self.elsewhere.values())
 
+    @property
+    def total(self) -> int:
+        return len(self.own) + self.elsewhere_total
+
 
 def seats_of(membership: Membership, gate: Gate) -> Seats:
     """Who was counted, in order."""
@@ -431,6 +435,8 @@ def set_counts(membership: Membership) -> list[tuple[AnalysisSet, int]]:
 
 #: What a listing may be narrowed to by the state of the endpoint. "decided" is every state but pending.
 DECIDED = "decided"
+#: "undecided" is the rest: pending, or without a result.
+UNDECIDED = "undecided"
 
 
 def listing(
@@ -444,6 +450,7 @@ def listing(
     group: str = "",
     item: str = "",
     value: str = "",
+    replaced: bool = False,
 ) -> list[Member]:
     """The members that a number on the dashboard counts: of a set, or of those who left it; everybody enrolled else."""
     rows = people.left(left) if left else people.members(set_id) if set_id else people.enrolled()
@@ -455,12 +462,23 @@ def listing(
         rows = [row for row in rows if row.person.values.get(item, "") == value]
     if status == DECIDED:
         rows = [row for row in rows if row.status and Status(row.status).is_final]
+    elif status == UNDECIDED:
+        rows = [row for row in rows if not row.status or not Status(row.status).is_final]
     elif status:
         rows = [row for row in rows if (row.status or "no_result") == status]
     if evaluable:
         wanted = {"yes": True, "no": False, "open": None}[evaluable]
         rows = [row for row in rows if row.person.evaluable is wanted]
+    if replaced:
+        opened = replaced_of([row.person.participant for row in rows])
+        rows = [row for row in rows if row.person.participant in opened]
     return sorted(rows, key=lambda row: (row.person.anchor_day is None, row.person.anchor_day, row.person.number))
+
+
+def replaced_of(participants: Collection[int]) -> frozenset[int]:
+    """Those of ``participants`` whose place is open again."""
+    rows = Replacement.objects.filter(participant__in=participants, is_open=True)
+    return frozenset(rows.values_list("participant_id", flat=True))
 
 
 # --- The dashboard ------------------------------------------------------------------------------------------------
@@ -540,7 +558,7 @@ def dashboard(membership: Membership, *, site: Site | None = None) -> Dashboard:
         site=site,
         enrolled=len(enrolled),
         planned=planned if whole else None,
-        replaced=Replacement.objects.filter(participant__in=ids, is_open=True).count(),
+        replaced=len(replaced_of(ids)),
         flow=people.flow(counted_in) if wanted else None,
         results=_results(membership, people, counted_in, whole=whole) if wanted else None,
         stages=stage_counts(trial),

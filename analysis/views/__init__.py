@@ -20,10 +20,12 @@ from django.views.decorators.http import require_POST
 from accounts.roles import Permission
 from analysis import actions, formats, forms, selectors
 from analysis.domain.gates import GateState
+from analysis.formats import pictures
 from analysis.models import Gate
 from analysis.permissions import check_can_view_results
 from analysis.reports.packet import packet as make_packet
 from analysis.reports.reconciliation import is_published
+from analysis.selectors import overview
 from trials.domain.figures import unit_words
 from trials.formats.documents import as_pdf
 from trials.formats.figures import Figure, links_to
@@ -32,6 +34,8 @@ from trials.permissions import NotPossible, require
 from trials.selectors import may_see_group, participant_for, sites_of
 
 PAGE_LENGTH = 50
+#: The query of the log of adverse events that lists what ``overview.open_serious_events`` counts.
+OPEN_SERIOUS = "serious=yes&end=open&void=no"
 
 
 class TrialRequest(HttpRequest):
@@ -74,8 +78,11 @@ def dashboard(request: TrialRequest, trial: str) -> HttpResponse:
         figures["flow"] = formats.flow_figure(found.flow, listing, at_site=at_site, as_of=found.as_of)
     if results and results.curves:
         figures["curves"] = formats.curves_figure(results.curves, links, as_of=found.as_of)
+    enrolment = overview.enrolment(membership, site=site, planned=found.places)
+    if enrolment:
+        figures["accrual"] = pictures.accrual_figure(enrolment, as_of=found.as_of)
     if found.stages:
-        figures["stages"] = formats.stage_figure(found.stages, as_of=found.as_of)
+        figures["stages"] = formats.stage_figure(found.stages, as_of=found.as_of, links=_snapshots_of(membership))
     return render(
         request,
         "analysis/dashboard.html",
@@ -84,6 +91,8 @@ def dashboard(request: TrialRequest, trial: str) -> HttpResponse:
             "results": results,
             "figures": figures,
             "listing": f"{listing}?{at_site}",
+            "open_serious": overview.open_serious_events(membership, site=site),
+            "serious_listing": f"{reverse('adverse_events:list', kwargs={'trial': trial})}?{at_site}{OPEN_SERIOUS}",
             **(_results_in_words(results) if results else {}),
             "sites": sites_of(membership),
             "site": site,
@@ -92,6 +101,15 @@ def dashboard(request: TrialRequest, trial: str) -> HttpResponse:
             "is_published": is_published(trial),
         },
     )
+
+
+def _snapshots_of(membership: Membership) -> dict[int, str]:
+    """The pages of the stages that have a snapshot, and so list who was counted."""
+    return {
+        gate.stage: reverse("analysis:gate", kwargs={"trial": membership.trial.code, "stage": gate.stage})
+        for gate in selectors.gates_of(membership)
+        if gate.snapshot
+    }
 
 
 def _results_in_words(results: selectors.Results) -> dict[str, str]:
@@ -138,6 +156,7 @@ def adjudications(request: TrialRequest, trial: str) -> HttpResponse:
         group=asked["group"],
         item=asked["item"],
         value=asked["value"],
+        replaced=asked["replaced"],
     )
     return render(
         request,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import re
+from collections.abc import Callable
 from html import unescape
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from playwright.sync_api import Page, expect
 
 from analysis import actions, selectors
 from analysis.domain.figures import consort
@@ -78,37 +80,89 @@ def filled(world: World) -> World:
     return world
 
 
+def counts_on(html: str) -> list[tuple[str, int]]:
+    """Every number of a page that leads to the listing of those it counts: the address and the number."""
+    links = re.findall(r"<a\b[^>]*\bdata-count=[^>]*>", html)
+    found = []
+    for link in links:
+        href, number = re.search(r'\bhref="([^"]*)"', link), re.search(r'\bdata-count="([^"]*)"', link)
+        assert href is not None and number is not None, link
+        found.append((unescape(href[1]), int(number[1])))
+    return found
+
+
 def counted(client: Client, url: str) -> int:
-    """How many participants the listing says it holds, and how many rows it has: they are one number."""
+    """How many the listing says it holds; where it is of one page, it has so many rows."""
     answer = client.get(url)
     assert answer.status_code == 200, url
     html = answer.content.decode()
-    found = re.search(r"of (\d+) participants|(\d+) participants", text_of(html))
-    assert found is not None
-    total = int(found[1] or found[2])
-    assert html.count('<th scope="row">') == total
-    return total
+    totals = re.findall(r'\bdata-total="(\d+)"', html)
+    assert len(totals) == 1, url
+    if "/endpoints/" in url:
+        assert html.count('<th scope="row">') == int(totals[0])
+    return int(totals[0])
 
 
+@pytest.mark.requirement("DSH1")
 @pytest.mark.parametrize("name", ["rita", "alice", "carol"])
 @pytest.mark.parametrize("site", ["", "A", "B"])
 def test_every_number_leads_to_a_listing_of_that_many(filled: World, name: str, site: str) -> None:
     membership = filled.members[name]
     if site and membership.site and membership.site.code != site:
         return
+    serious_event(filled)
     client = logged_in(filled, name)
     page = client.get(address(filled, "dashboard") + (f"?site={site}" if site else "")).content.decode()
-    stats = re.findall(
-        r'<a class="stat" href="([^"]+)">\s*<span class="stat-label">[^<]*</span>\s*<span class="stat-value">(\d+)',
-        page,
-    )
-    assert len(stats) == 3
-    boxes = re.findall(r'<a href="([^"]+)" aria-label="[^"]*\((\d+)\)"', page)
-    table = re.findall(r'<td class="num"><a href="([^"]+(?:set|left)=[^"]+)">(\d+)</a></td>', page)
-    denominators = re.findall(r'<dd><a href="([^"]+status=decided)">(\d+)</a>', page)
-    assert boxes and table and denominators
-    for url, number in [*stats, *boxes, *table, *denominators]:
-        assert counted(client, unescape(url)) == int(number), url
+    numbers = counts_on(page)
+    for kind in ("replaced=on", "set=evaluable", "status=reached", "status=decided", "left=", "why=", "serious=yes"):
+        assert any(kind in url for url, _ in numbers), kind
+    for url, number in numbers:
+        assert counted(client, url) == number, url
+    # A number that is written large leads somewhere: each card has its listing.
+    assert page.count('class="stat leads"') == page.count('class="stat') - page.count('class="stat-') >= 4
+
+
+def serious_event(world: World) -> None:
+    from adverse_events import actions as adverse_events
+    from adverse_events.domain.reporting import Report
+
+    for ended, outcome in (("", "not_recovered"), ("2025-06-01", "recovered")):
+        adverse_events.record_adverse_event(
+            participant=Participant.objects.get(number="P001"),
+            report=Report(
+                verbatim="pneumonia",
+                term="Lung infection",
+                grade=3,
+                started="2025-05-01",
+                ended=ended,
+                outcome=outcome,
+                is_serious=True,
+                serious_criteria=("hospitalisation",),
+                relations={"thymoglobulin": "possible"},
+            ),
+            by=world.bob,
+        )
+
+
+@pytest.mark.browser
+@pytest.mark.requirement("DSH1")
+@pytest.mark.django_db(transaction=True)
+def test_each_number_is_followed_in_a_browser(filled: World, page: Page, sign_in: Callable[..., None]) -> None:
+    """Whoever clicks a number sees as many as it says. A new number is followed by itself, once it has data-count."""
+    serious_event(filled)
+    sign_in(filled.user("alice"))
+    page.goto(address(filled, "dashboard"))
+    for one in page.locator("figure details").all():
+        one.evaluate("details => details.open = true")
+    seen: dict[str, str] = {}
+    for link in page.locator("main a[data-count]").all():
+        url, number = link.get_attribute("href"), link.get_attribute("data-count")
+        assert url is not None and number is not None
+        assert seen.setdefault(url, number) == number, f"{url} is said to hold {seen[url]} and {number}"
+    assert len(seen) >= 12
+    for url, number in seen.items():
+        page.goto(url)
+        expect(page.locator("[data-total]")).to_have_attribute("data-total", number)
 
 
 def test_the_flow_names_everybody_once_with_the_reason(filled: World) -> None:

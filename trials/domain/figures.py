@@ -59,10 +59,11 @@ def unit_words(unit: str) -> str:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table that leads somewhere."""
+    """A cell of a table that leads somewhere. ``is_count``: to the listing of as many as its text says."""
 
     text: str
     url: str = ""
+    is_count: bool = False
 
 
 @dataclass(frozen=True)

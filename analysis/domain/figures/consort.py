@@ -62,13 +62,14 @@ class Flow:
 
 @dataclass(frozen=True)
 class Text:
-    """One line of a box. ``query`` is the part of an address that lists those it counts."""
+    """One line of a box. ``query`` is the part of an address that lists the ``count`` of those it counts."""
 
     x: int
     y: int
     words: str
     is_strong: bool = False
     query: str = ""
+    count: int = 0
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,8 @@ def _step(step: Step, x: int, y: int) -> Box:
     lines = textwrap.wrap(f"{step.label}\u00a0({step.count})", BOX_CHARS)
     query = f"set={step.set_id}"
     texts = tuple(
-        Text(x + PADDING, y + PADDING + LINE_HEIGHT * (n + 1) - 5, words, True, query) for n, words in enumerate(lines)
+        Text(x + PADDING, y + PADDING + LINE_HEIGHT * (n + 1) - 5, words, True, query, step.count)
+        for n, words in enumerate(lines)
     )
     return Box(x, y, BOX_WIDTH, 2 * PADDING + LINE_HEIGHT * len(lines), texts)
 
@@ -152,13 +154,13 @@ def _side(step: Step, top: int) -> Box | None:
     if not step.left_count:
         return None
     x, y = BOX_WIDTH + GAP, top + GAP // 2
-    words = [(f"Not included ({step.left_count})", True, f"left={step.set_id}")]
+    words = [(f"Not included ({step.left_count})", True, f"left={step.set_id}", step.left_count)]
     for reason in step.left:
         for line in textwrap.wrap(f"{reason.label}\u00a0({reason.count})", SIDE_CHARS, subsequent_indent="  "):
-            words.append((line, False, f"left={step.set_id}&why={reason.key}"))
+            words.append((line, False, f"left={step.set_id}&why={reason.key}", reason.count))
     texts = tuple(
-        Text(x + PADDING, y + PADDING + LINE_HEIGHT * (n + 1) - 5, line, strong, query)
-        for n, (line, strong, query) in enumerate(words)
+        Text(x + PADDING, y + PADDING + LINE_HEIGHT * (n + 1) - 5, line, strong, query, count)
+        for n, (line, strong, query, count) in enumerate(words)
     )
     return Box(x, y, SIDE_WIDTH, 2 * PADDING + LINE_HEIGHT * len(words), texts, is_side=True)
 
@@ -169,7 +171,7 @@ def table(flow: Flow, listing: str) -> Table:
     for step in flow.steps:
         for reason in step.left:
             query = f"{listing}left={step.set_id}&why={reason.key}"
-            rows.append((f"Left before “{step.label}”: {reason.label}", Cell(str(reason.count), query)))
-        rows.append((step.label, Cell(str(step.count), f"{listing}set={step.set_id}")))
-    rows += [(one.label, Cell(str(one.count), f"{listing}set={one.set_id}")) for one in flow.beside]
+            rows.append((f"Left before “{step.label}”: {reason.label}", Cell(str(reason.count), query, is_count=True)))
+        rows.append((step.label, Cell(str(step.count), f"{listing}set={step.set_id}", is_count=True)))
+    rows += [(one.label, Cell(str(one.count), f"{listing}set={one.set_id}", is_count=True)) for one in flow.beside]
     return Table(("Step", "Participants"), tuple(rows))

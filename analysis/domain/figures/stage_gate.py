@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trials.domain.figures import BLUE, INK, ORANGE, PALE, Spec, Table, framed, inline
+from trials.domain.figures import BLUE, INK, ORANGE, PALE, Cell, Spec, Table, framed, inline
 
 WIDTH, BAR, STEP = 400, 28, 74
 OPEN = "not decided yet"
@@ -137,15 +138,16 @@ def _label(stage: StageCount) -> str:
     return f"Stage {stage.stage}"
 
 
-def table(result: StageGates) -> Table:
-    """One row a stage."""
+def table(result: StageGates, links: Mapping[int, str] | None = None) -> Table:
+    """One row a stage; ``links`` leads from a stage to the page that lists who was counted."""
+    pages = links or {}
     return Table(
         ("Stage", "Planned", "Decided", "Reached", "Needed", "Outlook", "Gate"),
         tuple(
             (
                 _label(s),
                 s.n,
-                s.decided,
+                Cell(str(s.decided), pages[s.stage], is_count=True) if s.stage in pages else s.decided,
                 s.responders,
                 s.at_least,
                 s.outlook,
