@@ -218,9 +218,11 @@ def committee_summary(gate: Gate, count: gates.Count) -> dict[str, object]:
     ]
     ids = [person.participant for person in people]
     events = [event for event in adverse_events.events_of_trial(gate.trial) if not event.is_external]
+    labels = {one.id: one.label for one in protocol.adverse_events.categories}
     categories: dict[str, Counter[str]] = {}
     for event in events:
-        categories.setdefault(event.category or "not categorised", Counter())[str(event.grade)] += 1
+        category = labels.get(event.category, event.category) or "not categorised"
+        categories.setdefault(category, Counter())[str(event.grade)] += 1
     deaths = casebook.events_of_trial(gate.trial, participants=ids, kinds=["death"])
     removed = [person.participant for person in people if person.removed]
     return {

@@ -307,7 +307,7 @@ def packet_pdf(request: TrialRequest, trial: str, stage: int) -> HttpResponse:
 
 def _with_packet(gate: Gate) -> Gate:
     if not gate.snapshot:
-        raise Http404("The stage still waits for participants: there is a packet once a snapshot is frozen.")
+        raise NotPossible("The stage still waits for participants: there is a packet once a snapshot is frozen.")
     return gate
 
 

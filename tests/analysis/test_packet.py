@@ -85,4 +85,4 @@ def test_a_stage_that_waits_has_no_packet(world: World, client: Client) -> None:
     actions.refresh_gates(trial=world.trial)
     client.force_login(world.dora.user)
     answer = client.get(reverse("analysis:gate_packet_pdf", kwargs={"trial": world.trial.code, "stage": 1}))
-    assert answer.status_code == 404
+    assert answer.status_code == 409

@@ -120,6 +120,7 @@ def test_two_agree(world: World, case: Participant) -> None:
         vote(case, reader(world, "gina"), NO)
 
 
+@pytest.mark.requirement("END3")
 def test_a_third_settles_a_difference_and_says_why(world: World, case: Participant) -> None:
     fred, gina = reader(world, "fred"), reader(world, "gina")
     vote(case, world.erin, YES)
@@ -167,6 +168,7 @@ def test_only_independent_readers_vote(world: World, case: Participant, name: st
         assert not Reading.objects.exists()
 
 
+@pytest.mark.requirement("END3")
 def test_the_second_reader_learns_nothing_of_the_first(world: World, case: Participant, client: Client) -> None:
     """Queue, case, panel, worklist and the participant's page: neither the vote nor that there is one, nor the rule."""
     fred = reader(world, "fred")

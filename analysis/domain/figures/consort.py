@@ -133,9 +133,12 @@ def layout(flow: Flow) -> Layout:
         box = _step(step, 1, top)
         boxes.append(box)
         top += box.height
+    # What is beside the flow stands beside its last step, one below the other.
+    top = boxes[-1].y if boxes else top
     for beside in flow.beside:
-        box = _step(Step(beside.set_id, beside.label, beside.count), BOX_WIDTH + GAP, top - 44)
+        box = _step(Step(beside.set_id, beside.label, beside.count), BOX_WIDTH + GAP, top)
         boxes.append(box)
+        top += box.height + PADDING
     height = max(box.y + box.height for box in boxes) + 2
     return Layout(BOX_WIDTH + GAP + SIDE_WIDTH + 2, height, tuple(boxes), tuple(arrows))
 
