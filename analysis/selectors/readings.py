@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import date
 
 from analysis import datasets
 from analysis.domain.agreement import Agreement, cohen_kappa
@@ -12,9 +13,9 @@ from analysis.domain.endpoint_answers import ANSWERS
 from analysis.domain.fingerprints import fingerprint
 from analysis.domain.readings import ANSWERS as READING_ANSWERS
 from analysis.domain.readings import Case, CaseState, Vote, case_on
-from analysis.domain.records import Records
+from analysis.domain.records import Entered, Records
 from analysis.models import Adjudication, Reading
-from trials.domain.definition import EndpointRole, EndpointSpec, Protocol
+from trials.domain.definition import EndpointRole, EndpointSpec, Item, Protocol
 from trials.domain.figures import Table
 from trials.models import Membership, Participant, Trial
 
@@ -133,9 +134,26 @@ def evidence_tables(case: CaseNow) -> list[tuple[str, Table]]:
     for form, entries in case.records.entries.items():
         spec = case.participant.protocol.form(form)
         items = [item for item in spec.items if any(item.id in entry.answers for entry in entries)]
-        rows_of_form = tuple(tuple(entry.answers.get(item.id, "") for item in items) for entry in entries)
-        tables.append((spec.label, Table(tuple(item.label for item in items), rows_of_form)))
+        rows_of_form = [
+            (_day_words(case.records, entry.answers.get(spec.order_by, "")), *(_said(item, entry) for item in items))
+            for entry in sorted(entries, key=lambda entry: entry.answers.get(spec.order_by, ""))
+        ]
+        tables.append((spec.label, Table(("Day", *(item.label for item in items)), tuple(rows_of_form))))
     return tables
+
+
+def _day_words(records: Records, text: str) -> str:
+    """The study day of a date, where it is known whole."""
+    try:
+        return str(records.day_of(date.fromisoformat(text[: len("2017-03-05")])))
+    except ValueError:
+        return ""
+
+
+def _said(item: Item, entry: Entered) -> str:
+    """An answer as a reader says it: a code by its label."""
+    value = entry.answers.get(item.id, "")
+    return next((code.label for code in item.codes if code.value == value), value)
 
 
 def proposal_for(membership: Membership, case: CaseNow) -> Adjudication | None:
