@@ -99,10 +99,12 @@ class StepCurve:
         def step(values: Vector, before: float) -> Vector:
             return np.concatenate(([before], values))[row].reshape(shape)
 
+        # Two times asked may lie on one step of the curve: then nothing happened between them.
+        _, first, place = np.unique(asked, return_index=True, return_inverse=True)
+
         def since_last(counts: Counts) -> Counts:
             so_far = np.concatenate(([0], np.cumsum(counts)))
-            rows, place = np.unique(row, return_inverse=True)
-            return np.diff(so_far[rows], prepend=0)[place].reshape(shape)
+            return np.diff(so_far[row[first]], prepend=0)[place].reshape(shape)
 
         return CurveAt(
             time=asked.reshape(shape),

@@ -15,8 +15,8 @@ def html(client) -> str:
 @pytest.mark.parametrize(
     "markup",
     [
-        '<a class="stat" href="/reached"> <span class="stat-label">Reached</span> <span class="stat-value">41'
-        '<span class="stat-of"> of 51</span></span>',
+        '<div class="stat leads"> <span class="stat-label"><a class="stat-link" href="/reached" data-count="41">'
+        'Reached</a></span> <span class="stat-value">41<span class="stat-of"> of 51</span></span>',
         '<span class="stat-value">0<span class="stat-of"> of 0</span></span>',
         '<span class="stat-value">not known</span>',
         "<strong>2 visits</strong> are &lt;late&gt;. <a href",

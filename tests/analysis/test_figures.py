@@ -320,3 +320,15 @@ def test_the_threshold_is_written_as_the_protocol_writes_it() -> None:
     assert formats.rule_words(rule, "10^9/L") == (
         "2 measurements in a row at least 0.05 × 10⁹/L by day 103; the event is dated by the last of them"
     )
+
+
+def test_the_events_under_the_curve_never_exceed_those_there_are() -> None:
+    """Few events, many days to read them on: days without an event add none."""
+    found = incidence.incidence(
+        [incidence.Subject(n, "historical", day, cause) for n, (day, cause) in enumerate([(35, 1), (35, 1), (98, 0)])],
+        LABELS, label="x", origin="day 0", horizon_day=100, last_day=103,
+    )  # fmt: skip
+    assert found is not None
+    assert [row[3] for row in incidence.table(found).rows] == [0, 0, 2, 2, 2, 2]
+    below = incidence.spec(found)["vconcat"][2]["data"]["values"]
+    assert [row["events"] for row in below] == [0, 0, 2, 2, 2, 2]

@@ -445,3 +445,11 @@ def test_no_small_sample_ever_gives_a_number_that_is_none():
         assert np.isfinite(fit.coef).all()
         assert np.isfinite(fit.std_error).all()
     assert fitted > 50
+
+
+def test_each_event_is_counted_once_where_times_lie_on_one_step() -> None:
+    """Nothing happens between days 40 and 80: the counts of both together are those of the curve."""
+    at = kaplan_meier([35, 35, 98], [1, 1, 0]).at([0, 20, 40, 60, 80, 100])
+    assert at.n_event.tolist() == [0, 0, 2, 0, 0, 0]
+    assert at.n_censor.tolist() == [0, 0, 0, 0, 0, 1]
+    assert kaplan_meier([35, 35, 98], [1, 1, 0]).at([80, 40, 40]).n_event.tolist() == [0, 2, 2]

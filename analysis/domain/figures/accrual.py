@@ -192,7 +192,7 @@ def _ms(day: date) -> int:
 def _steps(steps: tuple[tuple[date, int], ...], result: Accrual, site: str = "") -> list[dict[str, object]]:
     """From nothing on the first day of the trial to what there is on the last."""
     first = result.days[0][0]
-    whole = [*(((first, 0),) if steps[0][0] > first else ()), *steps]
+    whole = [(first, 0), *steps]
     if steps[-1][0] < result.until:
         whole.append((result.until, steps[-1][1]))
     words = f"{site or 'All sites'}: {steps[-1][1]} enrolled by {result.until:%d-%b-%Y}"
