@@ -29,7 +29,7 @@ from analysis.domain.endpoint_outcomes import Evidence, Outcome, came_first, no_
 from analysis.domain.first_grade import Graded
 from analysis.domain.records import Entered, Happened, Records
 from analysis.domain.rule_parameters import check_at_least
-from trials.domain.definition import EndpointSpec, Free, Protocol
+from trials.domain.definition import Capture, EndpointSpec, Free, Protocol
 from trials.domain.partial_dates import PartialDate
 
 LAST_CONTACT = "last_contact"
@@ -363,6 +363,15 @@ def _response_on_day(protocol: Protocol, spec: EndpointSpec, rule: response.DayR
 def _best_response(protocol: Protocol, spec: EndpointSpec, rule: response.Rule, records: Records) -> Outcome:
     rule = replace(rule, persistence_days=0) if _is_adjudicated(spec, records) else rule
     found = response.best_response(rule, _course(spec, records, best=True), as_of_day=records.as_of_day)
+    if found.status is Status.PENDING and records.anchor_day is not None and protocol.capture is Capture.RETROSPECTIVE:
+        # No assessment is to come: who has not responded is in the denominator (RELAX, Outcomes).
+        provisional = found.sentence.startswith(response.PROVISIONAL)
+        found = replace(
+            found,
+            status=Status.INSUFFICIENT_DATA if provisional else Status.NOT_REACHED,
+            sentence=f"{found.sentence} The records are of the past; nothing is to come.",
+            classification="" if provisional else "non-response",
+        )
     return replace(found, verified=found.verified and spec.verified)
 
 

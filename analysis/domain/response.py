@@ -38,6 +38,9 @@ class ResponseClass(StrEnum):
 
 RESPONSES = frozenset({ResponseClass.CR, ResponseClass.PR})
 
+#: How the sentence of a response begins that has not lasted long enough yet.
+PROVISIONAL = "Provisional: "
+
 
 @dataclass(frozen=True)
 class StagedDay:
@@ -324,7 +327,7 @@ def _outcome(rule: Rule, each: Assessed, flags: tuple[str, ...]) -> Outcome:
     provisional = each.persistence is Persistence.PROVISIONAL
     return Outcome(
         Status.PENDING if provisional else Status.REACHED,
-        f"Provisional: {each.sentence}" if provisional else each.sentence,
+        f"{PROVISIONAL}{each.sentence}" if provisional else each.sentence,
         event_day=None if provisional else each.day,
         evidence=evidence,
         flags=flags,
@@ -393,7 +396,7 @@ def _no_best(
     evidence = tuple(Evidence(each.day, each.name, each.row) for each in found)
     provisional = [e for e in found if e.persistence is Persistence.PROVISIONAL and e.classes <= counted]
     if provisional:
-        sentence = f"Provisional: {provisional[0].sentence}"
+        sentence = f"{PROVISIONAL}{provisional[0].sentence}"
         return Outcome(Status.PENDING, sentence, censored_day=last, evidence=evidence, verified=VERIFIED)
     death = course.death
     if death is not None and death.earliest_day <= as_of_day:

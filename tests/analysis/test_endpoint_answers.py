@@ -192,12 +192,13 @@ RELAPSED_AND_DIED = ("relapse", 50, {}), ("death", 90, {"relapse_related": "N"})
             28,
         ),
         (relax().stages(14, 1, 0, 0, 1).stages(21, 1, 0, 0, 0), "orr_any", "reached", 14),
-        (relax().stages(14, 1, 0, 0, 1), "crr", "pending", None),
+        (relax().stages(14, 1, 0, 0, 1), "crr", "not_reached", None),
+        (relax(until=30).stages(21, 1, 0, 0, 1), "orr_any", "insufficient_data", None),
         # an external control's adjudicated responses stand as they were recorded
         (relax(external=True, until=30).stages(28, 1, 0, 0, 0), "orr_day_28", "reached", 28),
         (relax(external=True).stages(28, 2, 0, 0, 3).stages(40, 1, 0, 0, 0, "best"), "orr_day_28", "not_reached", None),
         (relax(external=True).stages(28, 2, 0, 0, 3).stages(40, 1, 0, 0, 0, "best"), "orr_any", "reached", 40),
-        (relax().stages(40, 1, 0, 0, 0, "best"), "orr_any", "pending", None),
+        (relax().stages(40, 1, 0, 0, 0, "best"), "orr_any", "not_reached", None),
         # rows and doses
         (relax().form("IN", TYPE="viral", ONSET=12).form("IN", TYPE="bacterial", ONSET=9), "infection", "reached", 9),
         (relax().form("IN", TYPE="viral", ONSET=-4).event("last_contact", 60), "infection", "not_reached", None),
