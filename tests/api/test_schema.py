@@ -137,7 +137,7 @@ def test_no_request_makes_the_server_fail_and_every_answer_is_as_described(
 
     for found in api.get_all_operations():
         operation = found.ok()
-        known = {"trial": "larch", "form": "VS", "stage": 1, "table": table, **at.keys}
+        known = {"trial": "larch", "form": "VS", "stage": 1, "run": 1, "table": table, **at.keys}
         known["event"] = at.keys["adverse_events.event" if "adverse-events" in operation.path else "casebook.event"]
         known["key"] = str(known["key"])
         path = {one.name: known[one.name] for one in operation.path_parameters}
