@@ -1,6 +1,6 @@
 """What endpoints, sets and figures are computed from: plain rows in bulk, one query a subject, never one a person."""
 
-from analysis.datasets.outcomes import dataset, outcomes_of, subjects
+from analysis.datasets.outcomes import answered, dataset, outcomes_of, subjects
 from analysis.datasets.people import (
     DatedValue,
     Evidence,
@@ -21,6 +21,7 @@ __all__ = [
     "Evidence",
     "adjudications",
     "anchor_day_of",
+    "answered",
     "dataset",
     "date_of",
     "outcomes_of",

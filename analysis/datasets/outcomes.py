@@ -9,7 +9,7 @@ from operator import or_
 
 from django.utils import timezone
 
-from analysis.datasets.people import persons
+from analysis.datasets.people import Evidence, date_of, persons
 from analysis.datasets.recorded import records_of
 from analysis.domain.analysis_sets import Person, items_read, members
 from analysis.domain.dataset import Dataset, Subject
@@ -92,3 +92,30 @@ def outcomes_of(
         records.participant: {name: answer(records) for name, answer in prepared.items()}
         for records in records_of(trial, reads, protocol.anchor.first_day, participants, as_of=as_of)
     }
+
+
+def answered(trial: Trial, endpoint: EndpointSpec, people: Sequence[Person]) -> Iterator[Evidence]:
+    """An endpoint that is not adjudicated, on the data of now, in the form of those that are."""
+    protocol = trial.protocol
+    enrolled = {person.participant: person for person in people if person.is_enrolled}
+    now = timezone.now()
+    for pk, outcomes in outcomes_of(trial, protocol, [endpoint], list(enrolled)).items():
+        person, outcome = enrolled[pk], outcomes[endpoint.id]
+        yield Evidence(
+            participant=pk,
+            number=person.number,
+            site=person.site,
+            group=person.group,
+            status=outcome.status.value,
+            event_day=outcome.event_day,
+            event_date=date_of(person.anchor_day, outcome.event_day, protocol.anchor.first_day),
+            competing_kind=outcome.competing_kind,
+            evaluable=person.evaluable,
+            anchor_day=person.anchor_day,
+            decided_at=now,
+            detail={
+                "sentence": outcome.sentence,
+                "competing_day": outcome.competing_day,
+                "censored_day": outcome.censored_day,
+            },
+        )

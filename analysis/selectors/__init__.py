@@ -423,9 +423,20 @@ def population(
         protocol,
         endpoint,
         people,
-        {one.participant: one for one in datasets.adjudications(trial, name, site=at)},
+        _results_of(trial, endpoint, people, site=at),
         dict(datasets.removal_rules(removed)),
     )
+
+
+def _results_of(
+    trial: Trial, endpoint: EndpointSpec | None, people: Sequence[Person], *, site: int | None
+) -> dict[int, datasets.Evidence]:
+    """What stands of an adjudicated endpoint; any other one is answered on the data of now, as a data set does it."""
+    if endpoint is None:
+        return {}
+    if endpoint in adjudicated(trial.protocol) or endpoint.method not in ANSWERS:
+        return {one.participant: one for one in datasets.adjudications(trial, endpoint.id, site=site)}
+    return {one.participant: one for one in datasets.answered(trial, endpoint, people)}
 
 
 def set_counts(membership: Membership) -> list[tuple[AnalysisSet, int]]:
