@@ -54,6 +54,7 @@ from trials.models import (
     Trial,
     Visit,
 )
+from trials.selectors import TABLES_THAT_TELL_THE_GROUP
 
 CHUNK = 2000
 
@@ -1300,9 +1301,6 @@ def gates(extent: Extent) -> list[Table]:
 
 # --- The trail ----------------------------------------------------------------------------------------------------
 
-#: Tables whose every row tells a group, directly or by the dose.
-_TELLS_GROUP = ("trials_allocation", "trials_allocationlist", "dosing_doseworksheet", "dosing_administration")
-
 
 def changes(extent: Extent) -> QuerySet[FieldChange]:
     """The field changes within the extent, without those whose values the reader may not have."""
@@ -1310,7 +1308,9 @@ def changes(extent: Extent) -> QuerySet[FieldChange]:
     if extent.site_id is not None:
         found = found.filter(participant_id__in=extent.participants.values("pk"))
     if not extent.groups:
-        found = found.exclude(table_name__in=_TELLS_GROUP).exclude(table_name="trials_participant", field="group")
+        found = found.exclude(table_name__in=TABLES_THAT_TELL_THE_GROUP).exclude(
+            table_name="trials_participant", field="group"
+        )
         if not _visits_of_every_group(extent):
             found = found.exclude(table_name="trials_visit")
         if any(form.groups for protocol in extent.protocols.values() for form in protocol.forms):

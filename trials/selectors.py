@@ -432,8 +432,19 @@ def capacity(trial: Trial, protocol: Protocol | None = None) -> Capacity:
 
 # --- The trail ----------------------------------------------------------------------------------------------------
 
-#: What tells a reader of the trail who was drawn into which group.
-_ALLOCATING_TABLES = ("trials_allocation", "trials_allocationlist", "analysis_run")
+#: Tables whose rows tell a reader of the trail the group: by the allocation, by the dose, or in results by group. The
+#: export of the trail leaves out the same ones.
+TABLES_THAT_TELL_THE_GROUP = (
+    "trials_allocation",
+    "trials_allocationlist",
+    "dosing_doseworksheet",
+    "dosing_doseverification",
+    "dosing_doserelease",
+    "dosing_administration",
+    "dosing_cardcopy",
+    "dosing_courseend",
+    "analysis_run",
+)
 #: Rows that hold numbers of every site: a membership of one site does not read them.
 _ALL_SITES_TABLES = ("analysis_run",)
 
@@ -471,7 +482,7 @@ def trail(
         else:
             rows = rows.filter(Q(participant_id__isnull=True) | Q(participant_id__in=people.values("pk")))
     if not may_see_group(membership, membership.trial.protocol):
-        rows = rows.exclude(table_name__in=_ALLOCATING_TABLES)
+        rows = rows.exclude(table_name__in=TABLES_THAT_TELL_THE_GROUP)
     if who:
         rows = rows.filter(user_name__icontains=who)
     if since is not None:

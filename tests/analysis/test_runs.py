@@ -239,6 +239,7 @@ def test_the_trail_of_a_run_is_not_read_at_one_site(world: World) -> None:
 
     a_run(world)
     assert not trail(world.alice).filter(table_name="analysis_run").exists()
+    assert trail(world.ivan).filter(table_name="analysis_run").exists()
 
 
 # --- The report -------------------------------------------------------------------------------------------------------

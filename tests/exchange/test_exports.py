@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts.roles import ROLES, Permission
+from analysis.actions import runs
 from audit import context
 from audit.models import FieldChange
 from casebook import actions as casebook
@@ -40,6 +41,7 @@ from tests.world import PEOPLE, World, build_world, definition
 from trials import actions as trials
 from trials.models import Participant
 from trials.permissions import NotPossible
+from trials.selectors import TABLES_THAT_TELL_THE_GROUP
 
 # An export is read in a transaction of its own, and names the end of the trail: both need real commits.
 database = pytest.mark.django_db(transaction=True)
@@ -433,8 +435,11 @@ def test_a_blinded_role_never_gets_a_group_nor_the_doses_that_tell_it(db: None) 
         text = text.replace(old, new)
     world = build_world(text=text)
     world.enrolled()
+    run = runs.run_analyses(trial=world.trial, by=world.rita, reason="report")
+    assert runs.compute_run(run=run.pk)
     seen = export(world, world.ivan)
     assert seen.rows("participants.csv")[0]["group"] == "individualised"
+    assert "analysis_run" in {row["table"] for row in seen.rows("audit_trail.csv")}
     assert {"doses.csv", "administrations.csv"} <= set(seen.files)
     for name in ("rita", "quinn", "dora"):
         blind = export(world, world.members[name])
@@ -444,6 +449,7 @@ def test_a_blinded_role_never_gets_a_group_nor_the_doses_that_tell_it(db: None) 
         for file in blind.files:
             text = blind.text(file)
             if file == "audit_trail.csv":
+                assert not set(TABLES_THAT_TELL_THE_GROUP) & {row["table"] for row in blind.rows(file)}, name
                 # The protocol names its groups; who is in which is what nobody may read.
                 text = "".join(str(row) for row in blind.rows(file) if row["table"] != "trials_protocolversion")
             assert "individualised" not in text, (name, file)
