@@ -63,6 +63,8 @@ def case(request: TrialRequest, trial: str, participant: int, endpoint: str) -> 
                 messages.success(request, _("Your reading is signed. It stays as it is."))
                 return redirect("analysis:case", trial=trial, participant=participant, endpoint=endpoint)
         found = _found(membership, participant, endpoint)
+        # The page shows the data of now: what is signed from it next is about them.
+        form.data = {**form.data, "seen": found.evidence_sha256}
     return render(
         request,
         "analysis/case.html",

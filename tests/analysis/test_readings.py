@@ -225,6 +225,14 @@ def test_a_page_refuses_what_is_no_reading(
     assert not Reading.objects.exists()
 
 
+def test_after_a_refusal_the_page_can_be_signed_as_it_stands(world: World, case: Participant, client: Client) -> None:
+    client.force_login(world.erin.user)
+    address = reverse("analysis:case", kwargs={"trial": world.trial.code, "participant": case.pk, "endpoint": ENDPOINT})
+    refused = client.post(address, {"seen": "0" * 64, "answer": YES})
+    now = readings.case_of(case, ENDPOINT).evidence_sha256
+    assert refused.status_code == 409 and f'value="{now}"' in refused.content.decode()
+
+
 def test_agreement_is_listed_with_every_difference(world: World, case: Participant, client: Client) -> None:
     fred = reader(world, "fred")
     vote(case, world.erin, NO)
