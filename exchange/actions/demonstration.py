@@ -463,9 +463,10 @@ def _draw(
     *,
     at: time = time(8, 0),
 ) -> None:
+    """A morning's draw; one of this morning is of this moment when the demonstration is made before that hour."""
     casebook.record_draw(
         participant=participant,
-        sampled_at=datetime.combine(on, at, zone),
+        sampled_at=min(datetime.combine(on, at, zone), timezone.now()),
         laboratory="PRACTICE-LAB",
         values={address: Written(value, "10^9/L") for address, value in values.items()},
         by=by,

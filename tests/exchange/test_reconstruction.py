@@ -14,6 +14,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+import time_machine
 from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.test import Client, override_settings
@@ -48,6 +49,17 @@ def test_outside_a_demonstration_nothing_is_seeded() -> None:
     with override_settings(DEMO=False), pytest.raises(CommandError, match="no demonstration"):
         call_command("seed_demo")
     assert not Trial.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("hour", ["2026-11-28T22:59:30Z", "2026-11-29T00:20:00Z", "2026-11-29T05:00:00Z"])
+def test_the_practice_trial_can_be_made_at_any_hour(hour: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Soon after midnight in Amsterdam this morning's draw has not been taken yet: its hour is that of the making."""
+    practice = tuple(demo for demo in demonstration.TRIALS if demo.code == "parachute-practice")
+    monkeypatch.setattr(demonstration, "TRIALS", practice)
+    with override_settings(DEMO=True, ALLOW_SYNTHETIC_DOSING=True), time_machine.travel(hour):
+        demonstration.seed_demonstration(tell=lambda line: None)
+    assert Trial.objects.get(code="parachute-practice").participants.count() == len(demonstration.CHILDREN)
 
 
 @pytest.fixture(scope="module")
