@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 from functools import reduce
 from operator import or_
 
 from django.utils import timezone
 
-from analysis.datasets.people import Evidence, date_of, persons
+from analysis.datasets.people import Evidence, date_of, persons, standing_at
 from analysis.datasets.recorded import records_of
 from analysis.domain.analysis_sets import Person, items_read, members
 from analysis.domain.dataset import Dataset, Subject
-from analysis.domain.endpoint_answers import ANSWERS, Reads
+from analysis.domain.endpoint_answers import ANSWERS, Reads, evaluability
 from analysis.domain.endpoint_outcomes import Outcome
 from trials.domain.definition import EndpointSpec, Protocol
 from trials.models import Trial
@@ -34,9 +35,20 @@ def dataset(
 
     ``items`` are addresses whose values are wanted beside those that the analysis sets read; ``endpoints`` the ids of
     those to answer (None: every endpoint whose method answers for a participant).
+
+    Who is evaluable on an earlier day is what was recorded by then. For whom nothing was, as in records entered
+    afterwards, the method answers on the data until that day.
     """
     protocol = trial.protocol
-    people = persons(trial, protocol.design.endpoint, site=site, items={*items, *items_read(protocol.analysis_sets)})
+    people = persons(
+        trial,
+        protocol.design.endpoint,
+        site=site,
+        items={*items, *items_read(protocol.analysis_sets)},
+        standing=None if as_of is None else standing_at(as_of),
+    )
+    if as_of is not None:
+        people = _evaluable_at(as_of, trial, protocol, people)
     return Dataset(
         trial=trial.code,
         protocol_version=protocol.version,
@@ -44,6 +56,27 @@ def dataset(
         first_day=protocol.anchor.first_day,
         subjects=tuple(subjects(trial, protocol, people, as_of=as_of, endpoints=endpoints)),
     )
+
+
+def _evaluable_at(cut: date, trial: Trial, protocol: Protocol, people: Sequence[Person]) -> list[Person]:
+    """``people``, with an answer of the method on the data until ``cut`` for whom none was recorded by then."""
+    endpoint = next((one for one in protocol.endpoints if one.id == protocol.design.endpoint), None)
+    if endpoint is None or endpoint.method not in ANSWERS:
+        return list(people)
+    recorded = set(
+        standing_at(cut)
+        .filter(participant__trial=trial, endpoint=endpoint.id)
+        .order_by()
+        .values_list("participant_id", flat=True)
+    )
+    asked = [one.participant for one in people if one.is_enrolled and one.participant not in recorded]
+    answer = ANSWERS[endpoint.method]
+    decide, reads = answer.prepared(protocol, endpoint), answer.reads(endpoint)
+    found: dict[int, bool | None] = {}
+    for at in range(0, len(asked), AT_ONCE):
+        for records in records_of(trial, reads, protocol.anchor.first_day, asked[at : at + AT_ONCE], as_of=cut):
+            found[records.participant] = evaluability(decide(records), records).answer
+    return [replace(one, evaluable=found[one.participant]) if one.participant in found else one for one in people]
 
 
 def subjects(

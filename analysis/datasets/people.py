@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -57,11 +57,21 @@ def _removing(participants: Collection[int]) -> QuerySet[Deviation, tuple[int, s
     )
 
 
-def persons(trial: Trial, endpoint: str, *, site: int | None = None, items: Collection[str] = ()) -> list[Person]:
+def persons(
+    trial: Trial,
+    endpoint: str,
+    *,
+    site: int | None = None,
+    items: Collection[str] = (),
+    standing: QuerySet[Adjudication] | None = None,
+) -> list[Person]:
     """Every participant of the trial (at ``site``, if given) as the analysis sets ask of them.
 
-    ``items`` are the addresses whose values the sets of method ``with_value`` read; they are filled in.
+    ``items`` are the addresses whose values the sets of method ``with_value`` read; they are filled in. ``standing``
+    are the adjudications that say who is evaluable, the first of each participant (None: the current ones).
     """
+    if standing is None:
+        standing = Adjudication.objects.current()
     kinds = {group.id: group.kind for group in trial.protocol.groups}
     people = with_anchor().filter(trial=trial).order_by("pk")
     if site is not None:
@@ -69,9 +79,7 @@ def persons(trial: Trial, endpoint: str, *, site: int | None = None, items: Coll
     rows = list(
         people.annotate(
             evaluable=Subquery(
-                Adjudication.objects.current()
-                .filter(participant=OuterRef("pk"), endpoint=endpoint)
-                .values("is_evaluable")[:1]
+                standing.filter(participant=OuterRef("pk"), endpoint=endpoint).values("is_evaluable")[:1]
             )
         ).values_list(
             "pk",
@@ -106,6 +114,15 @@ def persons(trial: Trial, endpoint: str, *, site: int | None = None, items: Coll
         )
         for pk, number, screening, group, enrolment, evaluable, day_0, is_external, status, reason, code in rows
     ]
+
+
+def standing_at(cut: date) -> QuerySet[Adjudication]:
+    """The adjudications recorded until the end of ``cut`` (UTC), newest first: the first of each is what stood then.
+
+    Rows are never written over but for the mark of the current one, so that the past can be read from their times.
+    """
+    end = datetime.combine(cut + timedelta(days=1), time.min, tzinfo=UTC)
+    return Adjudication.objects.filter(created_at__lt=end).order_by("-created_at", "-pk")
 
 
 def _values(trial: Trial, participants: Collection[int], items: Collection[str]) -> dict[int, dict[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping
+from datetime import UTC
 from urllib.parse import urlencode
 
 from django.urls import reverse
@@ -50,6 +51,7 @@ def document(run: Run, results: Iterable[Result]) -> Document:
                 (_("Result, SHA-256"), run.result_sha256),
             )
         ),
+        *_limits_of_the_cut(run),
         Heading(_("What was found"), anchor="found"),
         Facts(tuple((one.label, one.refused or _shortened(one.sentence)) for one in found)),
     ]
@@ -61,6 +63,23 @@ def document(run: Run, results: Iterable[Result]) -> Document:
         blocks=tuple(blocks),
         footer=f"{trial} · run {run.pk} · data until {run.as_of.isoformat()} · {run.result_sha256[:16]}",
     )
+
+
+def _limits_of_the_cut(run: Run) -> list[Block]:
+    """What a cut before the day of the run cannot know of that day; from the run's own facts, so that it stays."""
+    if run.as_of >= run.requested_at.astimezone(UTC).date():
+        return []
+    return [
+        Notice(
+            _(
+                "The data were cut on %(cut)s and read on %(read)s. Who is evaluable is what was recorded by the end "
+                "of %(cut)s (UTC), or, for whom nothing was recorded by then, what the rule says on data dated until "
+                "that day. Values, events and deviations dated until that day are as they stood when they were read: a "
+                "correction or a late entry made in between is in these numbers."
+            )
+            % {"cut": f"{run.as_of:%d-%b-%Y}", "read": f"{run.requested_at:%d-%b-%Y}"}
+        )
+    ]
 
 
 def _shortened(sentence: str, most: int = 320) -> str:

@@ -7,9 +7,10 @@ import io
 import json
 import os
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
+import time_machine
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import DatabaseError, transaction
 from django.test import Client
@@ -20,6 +21,7 @@ from playwright.sync_api import Page, expect
 from analysis import actions as adjudication
 from analysis import tasks
 from analysis.actions import runs as actions
+from analysis.datasets.outcomes import dataset
 from analysis.models import Run, RunState
 from analysis.reports import plan
 from analysis.selectors import runs as selectors
@@ -43,6 +45,10 @@ def a_run(world: World, *, as_of: date | None = AS_OF, reason: str = "report to 
     run = actions.run_analyses(trial=world.trial, by=world.rita, as_of=as_of, reason=reason)
     assert actions.compute_run(run=run.pk)
     return Run.objects.select_related("trial", "protocol_version__trial", "requested_by__user").get(pk=run.pk)
+
+
+def evaluable(world: World, as_of: date | None) -> set[int]:
+    return {one.participant for one in dataset(world.trial, as_of=as_of).members("evaluable")}
 
 
 def followed(world: World, *, by: Membership | None = None) -> Participant:
@@ -111,6 +117,34 @@ def test_an_earlier_cut_holds_no_later_death(world: World) -> None:
         return survival.tables[0].rows[0].cells[1].value
 
     assert (deaths(early), deaths(late)) == (0, 1)
+
+
+@pytest.mark.requirement("PLN2")
+def test_who_was_evaluable_at_an_earlier_cut_is_what_was_recorded_by_then(world: World) -> None:
+    """A death of day 38, heard of after the cut, takes nobody out of the set as it was; the report tells the limits."""
+    with time_machine.travel(datetime(2025, 8, 25, 12, tzinfo=UTC)):
+        participant = followed(world)
+    assert evaluable(world, AS_OF) == evaluable(world, None) == {participant.pk}
+    casebook.record_event(participant=participant, kind="death", occurred="2025-05-01", detail=CAUSE, by=world.bob)
+    adjudication.adjudicate(participants=[participant.pk], as_of=AFTER_ALL)
+    assert evaluable(world, None) == set(), "the data of now say otherwise"
+    assert evaluable(world, AS_OF) == {participant.pk}
+    run = a_run(world)
+    said = str(plan.document(run, selectors.results_for(world.rita, run)))
+    assert "recorded by the end of 01-Sep-2025 (UTC)" in said and "a late entry made in between" in said
+
+
+def test_for_whom_nothing_was_recorded_at_the_cut_the_rule_answers_on_the_data_until_then(world: World) -> None:
+    participant = followed(world)
+    casebook.record_event(participant=participant, kind="relapse", occurred="2025-05-01", by=world.bob)
+    assert evaluable(world, None) == {participant.pk}, "not decided again yet"
+    assert evaluable(world, date(2025, 4, 30)) == set() == evaluable(world, AS_OF)
+
+
+def test_a_cut_of_the_day_of_the_run_has_no_limits_to_tell(world: World) -> None:
+    followed(world)
+    run = a_run(world, as_of=None)
+    assert "The data were cut on" not in str(plan.document(run, selectors.results_for(world.rita, run)))
 
 
 def test_another_version_of_the_code_is_named_where_the_result_differs(world: World) -> None:
