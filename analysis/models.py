@@ -131,6 +131,29 @@ class Gate(models.Model):
         return f"{self.trial} stage {self.stage}: {self.state}"
 
 
+class PacketCopy(models.Model):
+    """One time that somebody took a gate's packet as a file, with the snapshot and the data cut it shows. Frozen."""
+
+    gate = models.ForeignKey(Gate, on_delete=models.PROTECT, related_name="copies")
+    trial = models.ForeignKey(Trial, on_delete=models.PROTECT, related_name="+")
+    snapshot_sha256 = models.CharField(max_length=64)
+    data_as_of = models.DateTimeField(help_text="the moment that the snapshot froze")
+    has_closed_part = models.BooleanField(help_text="whether the participants one by one are in it")
+    sha256 = models.CharField(max_length=64, help_text="of the file that was given out")
+    by = models.ForeignKey(Membership, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=~Q(sha256="") & ~Q(snapshot_sha256=""), name="analysis_packetcopy_has_sha256"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.gate} taken by {self.by}"
+
+
 class RunState(models.TextChoices):
     QUEUED = "queued", "queued"
     RUNNING = "running", "running"

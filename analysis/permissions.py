@@ -60,6 +60,11 @@ def check_is_the_snapshot(gate: Gate, seen: str) -> None:
         )
 
 
+def check_has_packet(gate: Gate) -> None:
+    if not gate.snapshot:
+        raise NotPossible("The stage still waits for participants: there is a packet once a snapshot is frozen.")
+
+
 def _check_member(by: Membership, gate: Gate, permission: Permission, doing: str) -> None:
     require(by, permission, doing=doing, trial_id=gate.trial_id, site_matters=False)
 

@@ -21,6 +21,7 @@ _FOLLOWS = (
     "analysis_run",
     "analysis_gate",
     "analysis_adjudication",
+    "analysis_packetcopy",
     "exchange_exportjob",
     "exchange_download",
 )

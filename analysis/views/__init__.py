@@ -19,15 +19,15 @@ from django.views.decorators.http import require_POST
 
 from accounts.roles import Permission
 from analysis import actions, formats, forms, selectors
+from analysis.actions.packets import take_packet
 from analysis.domain.gates import GateState
 from analysis.formats import pictures
 from analysis.models import Gate
-from analysis.permissions import check_can_view_results
+from analysis.permissions import check_can_view_results, check_has_packet
 from analysis.reports.packet import packet as make_packet
 from analysis.reports.reconciliation import is_published
 from analysis.selectors import overview
 from trials.domain.figures import unit_words
-from trials.formats.documents import as_pdf
 from trials.formats.figures import Figure, links_to
 from trials.models import Membership, Participant, Site
 from trials.permissions import NotPossible, require
@@ -292,25 +292,20 @@ def _act(
 
 def packet(request: TrialRequest, trial: str, stage: int) -> HttpResponse:
     """The packet of a proposed or decided gate, from its snapshot only."""
-    gate = _with_packet(_found_gate(request, stage))
+    gate = _found_gate(request, stage)
+    check_has_packet(gate)
     document = make_packet(gate, closed=selectors.closed_part_for(request.membership, gate))
     return render(request, "analysis/packet.html", {"gate": gate, "document": document})
 
 
 def packet_pdf(request: TrialRequest, trial: str, stage: int) -> HttpResponse:
-    """The same as a tagged PDF; its SHA-256 travels beside it."""
-    gate = _with_packet(_found_gate(request, stage))
-    content = as_pdf(make_packet(gate, closed=selectors.closed_part_for(request.membership, gate)))
+    """The same as a tagged PDF, on record with who took it; its SHA-256 travels beside it."""
+    gate = _found_gate(request, stage)
+    content = take_packet(gate=gate, by=request.membership)
     answer = HttpResponse(content, content_type="application/pdf")
     answer["Content-Disposition"] = f'attachment; filename="{gate.trial.code}-stage-{gate.stage}-packet.pdf"'
     answer["X-Content-SHA256"] = hashlib.sha256(content).hexdigest()
     return answer
-
-
-def _with_packet(gate: Gate) -> Gate:
-    if not gate.snapshot:
-        raise NotPossible("The stage still waits for participants: there is a packet once a snapshot is frozen.")
-    return gate
 
 
 @require_POST

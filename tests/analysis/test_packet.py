@@ -8,18 +8,23 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError, transaction
 from django.test import Client
 from django.urls import reverse
 
+from accounts.roles import Permission
 from analysis import actions, selectors
-from analysis.models import Gate
+from analysis.actions.packets import take_packet
+from analysis.models import Gate, PacketCopy
 from analysis.reports.packet import packet
+from audit.models import FieldChange
 from tests.analysis.test_adjudication import happened, on_day
 from tests.analysis.test_gate_actions import decided, proposed, stage
 from tests.world import World
 from trials.domain.documents import Document, TableBlock
 from trials.formats.documents import as_pdf
-from trials.models import Participant
+from trials.models import Membership, Participant
 
 pytestmark = pytest.mark.django_db
 
@@ -81,8 +86,51 @@ def test_page_and_file(world: World, client: Client, tmp_path: Path) -> None:
         assert "Tagged:          yes" in told
 
 
+@pytest.mark.requirement("AT7")
+def test_each_copy_is_on_record_with_who_which_cut_and_hash(world: World, client: Client) -> None:
+    gate = proposed(world)
+    where = reverse("analysis:gate_packet_pdf", kwargs={"trial": world.trial.code, "stage": 1})
+    files = []
+    for member in (world.dora, world.alice):
+        client.force_login(member.user)
+        files.append(hashlib.sha256(client.get(where).content).hexdigest())
+    copies = PacketCopy.objects.order_by("pk")
+    assert [(one.by, one.sha256, one.has_closed_part) for one in copies] == [
+        (world.dora, files[0], True),
+        (world.alice, files[1], False),
+    ]
+    assert {one.snapshot_sha256 for one in copies} == {gate.snapshot_sha256}
+    assert {one.data_as_of.isoformat() for one in copies} == {gate.snapshot["as_of"]}
+    rows = FieldChange.objects.filter(table_name="analysis_packetcopy", field="sha256").order_by("trail_id")
+    assert [(row.user_name, row.operation, row.new_value) for row in rows] == [
+        ("Dora", "INSERT", files[0]),
+        ("Alice", "INSERT", files[1]),
+    ]
+    with pytest.raises(DatabaseError), transaction.atomic():
+        copies.update(sha256="0" * 64)
+
+
+def test_a_copy_that_cannot_be_recorded_is_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = proposed(world)
+
+    def refuse(**facts: object) -> None:
+        raise DatabaseError("no room")
+
+    monkeypatch.setattr(PacketCopy.objects, "create", refuse)
+    with pytest.raises(DatabaseError):
+        take_packet(gate=gate, by=world.dora)
+
+
+def test_who_may_not_see_results_takes_no_packet(world: World) -> None:
+    gate = proposed(world)
+    blind = next(m for m in Membership.objects.filter(trial=world.trial) if not m.may(Permission.VIEW_DASHBOARD))
+    with pytest.raises(PermissionDenied):
+        take_packet(gate=gate, by=blind)
+    assert not PacketCopy.objects.exists()
+
+
 def test_a_stage_that_waits_has_no_packet(world: World, client: Client) -> None:
     actions.refresh_gates(trial=world.trial)
     client.force_login(world.dora.user)
     answer = client.get(reverse("analysis:gate_packet_pdf", kwargs={"trial": world.trial.code, "stage": 1}))
-    assert answer.status_code == 409
+    assert answer.status_code == 409 and not PacketCopy.objects.exists()
