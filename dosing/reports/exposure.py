@@ -31,7 +31,7 @@ def curve_figure(found: ParticipantExposure, *, name: str = "pk-curve") -> Figur
         low=tuple(predicted.concentration_low.tolist()),
         high=tuple(predicted.concentration_high.tolist()),
         doses=found.doses,
-        samples=(),
+        samples=found.levels.samples,
         areas=tuple(
             pk_curve.Area(window, part.value, part.low, part.high, targets.get(window))
             for window, part in (("pre", predicted.pre), ("post", predicted.post), ("total", predicted.total))
@@ -52,6 +52,8 @@ def curve_figure(found: ParticipantExposure, *, name: str = "pk-curve") -> Figur
         "seed": predicted.seed,
         "planned": found.planned_words,
     }
+    if found.levels.samples:
+        caption += " " + _("Rings and triangles: measured levels; a triangle stands at the limit of quantification.")
     title = _("Predicted concentration of %(drug)s") % {"drug": found.drug}
     spec = pk_curve.spec(curve)
     svg = render(spec, name=name, title=title, description=alt)

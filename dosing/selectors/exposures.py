@@ -1,4 +1,4 @@
-"""What a participant's exposure rests on: infusions given and planned, covariates of the plan, the parameters."""
+"""What a participant's exposure rests on: infusions given and planned, levels, covariates, the parameters."""
 
 from __future__ import annotations
 
@@ -12,22 +12,25 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import yaml
 
-from dosing.domain.figures.pk_curve import Dose
+from casebook import selectors as casebook
+from dosing.domain.figures.pk_curve import Dose, Sample
+from dosing.domain.level_guided import LevelSample
 from dosing.domain.model_files import to_model
 from dosing.domain.nomogram import sha256
+from dosing.domain.noncompartmental import MeasuredExposure, measured_exposure
 from dosing.domain.pharmacokinetics import Infusion
-from dosing.domain.population import PopulationModel
+from dosing.domain.population import Estimate, PopulationModel, map_estimate
 from dosing.domain.predicted_exposure import Predicted, PredictedExposure, predicted_exposure
 from dosing.models import DoseWorksheet, DosingModel
 from dosing.permissions import synthetic_allowed
-from dosing.selectors.questions import active_model, dosing_of
+from dosing.selectors.questions import active_model, dosing_of, graft_moment, level_sample
 from dosing.selectors.records import administrations_of, course_end, current_worksheet, input_of, plan_of_record
 from trials.domain.definition import Target
 from trials.models import Participant
 
 PARAMETER_SETS = Path(__file__).resolve().parents[1] / "parameter_sets"
-#: Where only the day is known: from this hour a planned infusion runs for so long; and the hour of the graft.
-PLANNED_AT, PLANNED_HOURS, GRAFT_AT = time(10), 8, time(12)
+#: Where only the day is known: from this hour a planned infusion runs for so long.
+PLANNED_AT, PLANNED_HOURS = time(10), 8
 UNTIL_DAY = 60
 #: Of the simulation behind an interval: the same facts give the same numbers.
 SEED = 20_261_128
@@ -47,6 +50,7 @@ class ParameterSet:
     level_unit: str
     assay: str = ""
     amount_per_mg: float = 1.0
+    analyte: str = ""
 
     @property
     def area_unit(self) -> str:
@@ -84,7 +88,15 @@ def _in_force(participant: Participant) -> ParameterSet | None:
     if row.is_synthetic and not synthetic_allowed(participant.trial):
         return None
     found = to_model(row.content, str(row))
-    return ParameterSet(found.population, found.sha256, found.name, found.level_unit, found.assay, found.amount_per_mg)
+    return ParameterSet(
+        model=found.population,
+        sha256=found.sha256,
+        id=found.name,
+        level_unit=found.level_unit,
+        assay=found.assay,
+        amount_per_mg=found.amount_per_mg,
+        analyte=found.analyte,
+    )
 
 
 @dataclass(frozen=True)
@@ -102,6 +114,29 @@ class TargetLine:
 
 
 @dataclass(frozen=True, eq=False)
+class MeasuredLevels:
+    """The levels of the set's own unit and assay, days from the graft, and what they lead to.
+
+    ``samples`` are all that are drawn; ``unused`` says of each level that the estimate leaves out why.
+    ``measured`` is the exposure without a model.
+    """
+
+    samples: tuple[Sample, ...] = ()
+    unused: tuple[str, ...] = ()
+    estimate: Estimate | None = None
+    measured: MeasuredExposure | None = None
+
+    @property
+    def used(self) -> int:
+        return self.estimate.samples if self.estimate is not None else 0
+
+    @property
+    def extrapolated_percent(self) -> str:
+        share = self.measured.extrapolated_share if self.measured is not None else None
+        return "" if share is None else f"{100 * share:.0f}"
+
+
+@dataclass(frozen=True, eq=False)
 class ParticipantExposure:
     """The predicted exposure of one participant, or the sentences that say what is missing for one."""
 
@@ -115,6 +150,7 @@ class ParticipantExposure:
     planned_words: str
     graft_on: date | None
     plan: DoseWorksheet | None
+    levels: MeasuredLevels
 
     @property
     def predicted_parts(self) -> list[tuple[str, Predicted]]:
@@ -150,7 +186,10 @@ def exposure_of(participant: Participant) -> ParticipantExposure:
         )
     if graft_on is None:
         missing.append("The day of the graft is not known, so that exposure cannot be divided into before and after.")
-    infusions, doses = _course(participant, plan, graft_on) if graft_on is not None else ([], [])
+    graft_at, graft_has_time = graft_moment(participant, participant.protocol, graft_on)
+    zone = ZoneInfo(participant.site.time_zone)
+    graft = graft_at.replace(tzinfo=zone).astimezone(UTC) if graft_at is not None else None
+    infusions, doses = _course(participant, plan, graft) if graft is not None else ([], [])
     if graft_on is not None and not infusions:
         missing.append("No infusion is given or planned.")
     covariates: dict[str, str] = {}
@@ -161,9 +200,15 @@ def exposure_of(participant: Participant) -> ParticipantExposure:
                 covariates[name] = value
             else:
                 missing.append(f"The dose plan has no {name}, which the model needs.")
-    predicted = None
-    if not missing and parameters is not None:
-        predicted = _predicted(parameters, covariates, infusions)
+    predicted, levels = None, MeasuredLevels()
+    if not missing and parameters is not None and graft is not None:
+        given = [
+            replace(infusion, amount=infusion.amount * parameters.amount_per_mg)
+            for infusion, dose in zip(infusions, doses, strict=True)
+            if dose.is_given
+        ]
+        levels = _levels(participant, parameters, covariates, given, graft)
+        predicted = _predicted(parameters, covariates, infusions, levels.estimate)
     return ParticipantExposure(
         drug=drug,
         missing=tuple(missing),
@@ -172,16 +217,16 @@ def exposure_of(participant: Participant) -> ParticipantExposure:
         doses=tuple(doses),
         predicted=predicted,
         targets=tuple(_target_line(one, parameters, predicted) for one in _targets(participant)),
-        planned_words=_planned_words(doses),
+        planned_words=_planned_words(doses, graft_at if graft_has_time else None),
         graft_on=graft_on,
         plan=plan,
+        levels=levels,
     )
 
 
-def _course(participant: Participant, plan: DoseWorksheet | None, graft_on: date) -> tuple[list[Infusion], list[Dose]]:
+def _course(participant: Participant, plan: DoseWorksheet | None, graft: datetime) -> tuple[list[Infusion], list[Dose]]:
     """Infusions on a clock whose 0 is the graft: those given at their exact times, and the planned that are open."""
     zone = ZoneInfo(participant.site.time_zone)
-    graft = datetime.combine(graft_on, GRAFT_AT, tzinfo=zone).astimezone(UTC)
 
     def day(moment: datetime) -> float:
         return (moment.astimezone(UTC) - graft) / timedelta(days=1)
@@ -199,15 +244,100 @@ def _course(participant: Participant, plan: DoseWorksheet | None, graft_on: date
     return [Infusion(dose.start_day, dose.end_day - dose.start_day, dose.mg) for dose in doses], doses
 
 
-def _planned_words(doses: list[Dose]) -> str:
+def _planned_words(doses: list[Dose], graft_at: datetime | None) -> str:
     planned = sum(not dose.is_given for dose in doses)
-    said = "The time of the graft is taken as 12:00 of day 0."
+    said = (
+        f"The graft is at its recorded time, {graft_at:%H:%M} of day 0."
+        if graft_at is not None
+        else "The time of the graft is not recorded and taken as 12:00 of day 0."
+    )
     if not planned:
         return said
     return f"{planned} planned infusions are taken to run from 10:00 for 8 hours. {said}"
 
 
-def _predicted(parameters: ParameterSet, covariates: dict[str, str], infusions: list[Infusion]) -> PredictedExposure:
+def _levels(
+    participant: Participant,
+    parameters: ParameterSet,
+    covariates: dict[str, str],
+    given: list[Infusion],
+    graft: datetime,
+) -> MeasuredLevels:
+    """The levels that are the set's own; the rest is named with the reason, and nothing is converted."""
+    if not parameters.analyte:
+        return MeasuredLevels()
+    zone = ZoneInfo(participant.site.time_zone)
+    samples: list[Sample] = []
+    unused: list[str] = []
+    days: list[float] = []
+    values: list[float] = []
+    for point in casebook.lab_series(participant.trial, parameters.analyte, participants=[participant.pk]):
+        at = point.sampled_at.astimezone(zone).replace(tzinfo=None) if point.has_time else point.sampled_on
+        level, day = level_sample(point, at), (point.sampled_at - graft) / timedelta(days=1)
+        why_never = _why_not_drawn(level, parameters)
+        if why_never:
+            unused.append(f"{level.words()}: {why_never}")
+            continue
+        below = level.is_below_limit
+        shown = level.lower_limit if below and not level.qualifier and level.lower_limit is not None else level.value
+        said = f"{level.words()}, below the limit of quantification" if below else level.words()
+        samples.append(Sample(day, float(shown), said, below))
+        why_not = _why_not_used(day, below, day in days, given)
+        if why_not:
+            unused.append(f"{level.words()}: {why_not}")
+            continue
+        days.append(day)
+        values.append(float(level.value))
+    estimate = None
+    if days:
+        try:
+            estimate = map_estimate(
+                parameters.model,
+                covariates={name: float(value) for name, value in covariates.items()},
+                infusions=given,
+                times_day=days,
+                concentrations=values,
+            )
+        except ValueError as problem:
+            unused.append(f"No estimate can be made: {problem}.")
+    measured = None
+    if len(days) > 1:
+        first = min(one.start_day for one in given)
+        measured = measured_exposure(days, values, first_dose_day=first, graft_day=0.0)
+    return MeasuredLevels(tuple(samples), tuple(unused), estimate, measured)
+
+
+def _why_not_drawn(level: LevelSample, parameters: ParameterSet) -> str:
+    """A level that does not belong on the set's axis."""
+    if (level.unit, level.assay) != (parameters.level_unit, parameters.assay):
+        return (
+            f"measured by “{level.assay or 'an assay not named'}”, the set is of {parameters.level_unit} by "
+            f"“{parameters.assay}”; two assays are never converted into each other."
+        )
+    if not isinstance(level.taken_at, datetime):
+        return "it has a day and no time."
+    if level.value <= 0:
+        return "a level is above 0; below the limit it is written with “<”."
+    return "it is no exact number." if level.qualifier not in ("", "<") else ""
+
+
+def _why_not_used(day: float, is_below_limit: bool, is_second: bool, given: list[Infusion]) -> str:
+    """A level that is drawn and says nothing that an estimate could use."""
+    if is_below_limit:
+        return "below the limit of quantification; drawn at the limit, never taken as 0."
+    if is_second:
+        return "a second level of the same moment."
+    if not given or day <= min(one.start_day for one in given):
+        return "taken before the first recorded infusion."
+    # The very start and the very end of an infusion are no time inside it.
+    if any(one.start_day < day < one.start_day + one.duration_day for one in given):
+        return "taken during an infusion."
+    return ""
+
+
+def _predicted(
+    parameters: ParameterSet, covariates: dict[str, str], infusions: list[Infusion], estimate: Estimate | None
+) -> PredictedExposure:
     first = min(infusion.start_day for infusion in infusions)
     # Finely while the drug is given and passes the graft, by whole days on the long tail.
     grid = np.append(
@@ -222,6 +352,7 @@ def _predicted(parameters: ParameterSet, covariates: dict[str, str], infusions: 
         until_day=UNTIL_DAY,
         times_day=np.unique(np.concatenate([grid, edges])),
         seed=SEED,
+        estimate=estimate,
         draws=500,
     )
 

@@ -291,9 +291,9 @@ def _guide(
         for point in casebook.lab_series(participant.trial, analyte, participants=[participant.pk]):
             if point.sampled_on <= open_on:
                 at = point.sampled_at.astimezone(zone).replace(tzinfo=None) if point.has_time else point.sampled_on
-                samples.append((_sample(point, at), point.result_id))
+                samples.append((level_sample(point, at), point.result_id))
     begun = any(one.day in open_days for one in given)
-    graft_at, has_time = _graft(participant, protocol, anchor_day)
+    graft_at, has_time = graft_moment(participant, protocol, anchor_day)
     facts = LevelFacts(
         algorithm=algorithm,
         model=model,
@@ -326,7 +326,8 @@ def _level_analyte(protocol: Protocol, unit: str) -> str:
     return next((f"{one.form}.{one.id}" for one in protocol.analytes if one.canonical_unit == unit), "")
 
 
-def _sample(point: casebook.LabPoint, at: Moment) -> LevelSample:
+def level_sample(point: casebook.LabPoint, at: Moment) -> LevelSample:
+    """A laboratory's result as a level; ``at`` is in the site's time."""
     return LevelSample(
         value=point.value,
         unit=point.unit,
@@ -338,7 +339,7 @@ def _sample(point: casebook.LabPoint, at: Moment) -> LevelSample:
     )
 
 
-def _graft(participant: Participant, protocol: Protocol, anchor_day: date | None) -> tuple[datetime | None, bool]:
+def graft_moment(participant: Participant, protocol: Protocol, anchor_day: date | None) -> tuple[datetime | None, bool]:
     """The graft's moment; noon of its planned day where its time is not recorded yet, which a total does not feel."""
     if anchor_day is None:
         return None, False

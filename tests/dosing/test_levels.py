@@ -119,6 +119,7 @@ def proposed(world: World) -> DoseWorksheet:
     return worksheet
 
 
+@pytest.mark.requirement("DOS6")
 def test_without_an_approved_algorithm_nothing_is_proposed(guided: World) -> None:
     participant = guided.enrolled()
     weigh(guided, participant, "60")
@@ -129,6 +130,7 @@ def test_without_an_approved_algorithm_nothing_is_proposed(guided: World) -> Non
     assert len(list(casebook_selectors.lab_series(guided.trial, "PC.ATG_ACTIVE"))) == 1, "the level is kept"
 
 
+@pytest.mark.requirement("DOS6")
 def test_levels_lead_to_a_proposal_that_a_second_person_verifies_and_releases(guided: World) -> None:
     worksheet = proposed(guided)
     proposal = worksheet.result["guided"]["proposal"]
