@@ -169,6 +169,7 @@ def guided_as_stored(guided: Guided) -> dict[str, object]:
             "at_planned": one.at_planned,
             "at_proposed": one.at_proposed,
             "interval": list(one.interval) if one.interval is not None else None,
+            "steps": list(one.steps),
             "shrinkage": dict(one.shrinkage),
             "mainly_population": list(one.mainly_population),
             "etas": dict(one.etas),

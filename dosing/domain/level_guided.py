@@ -157,7 +157,8 @@ class Proposal:
     """Doses of the open days in mg, equal on each, with what they are expected to reach.
 
     Exposures are in the target's unit and None for an algorithm of kind ``table``; ``interval`` is the middle 90 % of
-    draws from the estimate's covariance, at the proposed dose. ``limits`` says which cap the dose stands at.
+    draws from the estimate's covariance, at the proposed dose. ``limits`` says which cap the dose stands at. ``steps``
+    are the exposures that the given doses alone lead to, and then with each open dose after the other.
     """
 
     mg_each: Decimal
@@ -170,6 +171,7 @@ class Proposal:
     at_planned: float | None = None
     at_proposed: float | None = None
     interval: tuple[float, float] | None = None
+    steps: tuple[float, ...] = ()
     shrinkage: Mapping[str, float] = field(default_factory=dict)
     etas: Mapping[str, float] = field(default_factory=dict)
     curve: Curve | None = None
@@ -441,6 +443,7 @@ def _by_estimate(question: LevelQuestion, usable: Sequence[LevelSample]) -> Guid
         return exposure(parameters, [*given, *open_infusions], graft_day=0.0, until_day=until)
 
     at_proposed = reached(estimate.parameters, course(mg))
+    partly = [reached(estimate.parameters, course(mg)[:count]) for count in range(len(open_starts))]
     draws = getattr(reached(_draws(model.population, question.covariates, estimate), course(mg)), target.window)
     low, high = np.percentile(draws, INTERVAL)
     # "To date" is what the given doses alone have led to when the first open infusion begins.
@@ -458,6 +461,7 @@ def _by_estimate(question: LevelQuestion, usable: Sequence[LevelSample]) -> Guid
             at_planned=_one(getattr(reached(estimate.parameters, course(fixed)), target.window)),
             at_proposed=_one(getattr(at_proposed, target.window)),
             interval=(float(low), float(high)),
+            steps=tuple(_one(getattr(part, target.window)) for part in (*partly, at_proposed)),
             shrinkage=dict(estimate.shrinkage),
             etas=dict(estimate.etas),
             curve=Curve(

@@ -5,10 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from dosing.domain.figures import proposed
 from dosing.domain.heat_map import HeatMap, picture
+from dosing.domain.level_guided import ADVICE
 from dosing.domain.nomogram import plain
 from dosing.domain.worksheet import moment_words
 from dosing.models import DoseWorksheet
+from dosing.reports.proposal import proposal_figure, stored_proposal
 from dosing.selectors import DoseCard, dosing_of
 from trials.domain.documents import (
     Block,
@@ -37,6 +40,7 @@ def dose_card_document(card: DoseCard, participant: Participant) -> Document:
     blocks: list[Block] = [*_answer(card, worksheet)]
     if card.worksheet is not None:
         blocks += [*_inputs(card.worksheet), *_applicability(card.worksheet, participant), *_look_up(card.worksheet)]
+        blocks += _proposal(card.worksheet)
     if card.heat_map is not None:
         blocks.append(_map(card.heat_map))
     blocks += [*_infusions(card, zone), *_adherence(card), Heading("Record"), *_record(card, worksheet, zone)]
@@ -113,6 +117,27 @@ def _applicability(worksheet: DoseWorksheet, participant: Participant) -> list[B
 def _look_up(worksheet: DoseWorksheet) -> list[Block]:
     trace = tuple((step[0], step[1]) for step in worksheet.result["trace"])
     return [Heading("How it was computed"), Facts(trace)] if trace else []
+
+
+def _proposal(worksheet: DoseWorksheet) -> list[Block]:
+    """What the levels led to, with the numbers of its page."""
+    of, figure = stored_proposal(worksheet), proposal_figure(worksheet)
+    if of is None or figure is None:
+        return []
+    one = worksheet.result["guided"]["proposal"]
+    shrinkage = ", ".join(f"{name} {round(100 * share)} %" for name, share in one["shrinkage"].items())
+    facts = (
+        ("Proposed on each open day", f"{one['mg_each']} mg; the fixed dose is {one['fixed_mg_each']} mg"),
+        ("With the fixed dose", f"{one['at_planned']:.1f} {of.unit}"),
+        ("With the proposed dose", f"{one['at_proposed']:.1f} {of.unit}, {of.verdict}"),
+        ("Rests on", f"{one['levels_used']} levels; shrinkage {shrinkage}"),
+    )
+    return [
+        Heading("Proposal from levels"),
+        Facts(facts),
+        Picture(figure.svg, figure.alt, figure.caption, proposed.table(of), "Exposure by part", "proposal"),
+        Paragraph(ADVICE),
+    ]
 
 
 def _map(heat_map: HeatMap) -> Picture:

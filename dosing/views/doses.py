@@ -24,6 +24,7 @@ from dosing.permissions import (
     may_record_administration,
 )
 from dosing.reports.monitoring import timeline
+from dosing.reports.proposal import proposal_figure
 from dosing.views.pages import TrialRequest, dose_card, member_page, participant_of
 from trials.permissions import NotPossible, may
 from trials.views.pages import form_page
@@ -41,12 +42,14 @@ def panel(request: TrialRequest, participant: int) -> HttpResponse:
             raise
         return render(request, "dosing/panel.html", {**page, "blinded": str(refused)})
     today = timezone.now().astimezone(ZoneInfo(person.site.time_zone)).date()
+    card = selectors.dose_card(person, request.membership, today, looks="show" in request.GET)
     return render(
         request,
         "dosing/panel.html",
         {
             **page,
-            "card": selectors.dose_card(person, request.membership, today, looks="show" in request.GET),
+            "card": card,
+            "proposal_figure": None if card.is_hidden else proposal_figure(card.worksheet),
             "may_record": may_record_administration(request.membership, person),
             "may_compute": may(request.membership, Permission.COMPUTE_DOSE, person),
         },

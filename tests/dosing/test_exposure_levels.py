@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
+from django.urls import reverse
+from playwright.sync_api import Page, expect
 
 from dosing import actions, selectors
 from dosing.reports.exposure import curve_figure
+from dosing.reports.proposal import proposal_figure, stored_proposal
+from tests.browser.watch import axe_violations
 from tests.dosing.dose_world import fresh
 from tests.dosing.levels import at
+from tests.dosing.test_card_file import read
 from tests.dosing.test_exposure_pages import client_of, page_of
-from tests.dosing.test_levels import approved, begun, guided, level, proposed
+from tests.dosing.test_levels import RIGHT, approved, begun, guided, level, proposed
 from tests.world import World
 
 __all__ = ["guided"]
@@ -56,3 +65,65 @@ def test_a_level_that_cannot_be_used_is_named_and_never_taken_as_zero(guided: Wo
     for reason in ("never taken as 0", "during an infusion", "never converted", "a day and no time"):
         assert reason in said
     assert [(one.value, one.is_below_limit) for one in levels.samples] == [(3.4, False), (5.0, False), (0.1, True)]
+
+
+# --- The proposal -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("DOS6")
+def test_the_parts_of_the_bar_add_up_to_what_the_proposed_dose_reaches(guided: World) -> None:
+    worksheet = proposed(guided)
+    of, stored = stored_proposal(worksheet), worksheet.result["guided"]["proposal"]
+    assert of is not None
+    assert of.total == pytest.approx(stored["at_proposed"], rel=1e-9)
+    assert [part.label.partition(",")[0] for part in of.parts] == ["given doses"] * 2 + [
+        "dose of day -3",
+        "dose of day -2",
+    ]
+    assert all(part.value > 0 for part in of.parts) and of.verdict == "inside the target"
+    figure = proposal_figure(worksheet)
+    assert figure is not None and "style=" not in figure.svg
+    assert ("target, both ends included", "100 to 148.5: inside the target") in figure.table.rows
+
+
+def test_who_may_still_verify_sees_no_bar_and_the_paper_carries_its_numbers(guided: World, tmp_path: Path) -> None:
+    participant = proposed(guided).participant
+    own = {"trial": "larch", "participant": participant.pk}
+    panel, file = reverse("dosing:panel", kwargs=own), reverse("dosing:card_file", kwargs=own)
+    assert "figure-proposal" not in client_of(guided.members["paula"]).get(panel).content.decode()
+    client = client_of(guided.bob)
+    assert "figure-proposal" in client.get(panel).content.decode()
+    one, other = client.get(file).content, client.get(file).content
+    assert one == other
+    assert "Tagged:          yes" in read(one, tmp_path, "pdfinfo")
+    text = " ".join(read(one, tmp_path, "pdftotext").split())
+    for said in ("Proposal from levels", "Proposed on each open day", "inside the target", "never a precise value"):
+        assert said in text, said
+
+
+@pytest.mark.urls("config.urls")
+@pytest.mark.browser
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_proposal_second_entry_release_and_exposure_in_a_browser(
+    guided: World, page: Page, sign_in: Callable[..., None], theme: str, tmp_path: Any
+) -> None:
+    worksheet = proposed(guided)
+    own = {"trial": "larch", "participant": worksheet.participant_id}
+    panel = reverse("dosing:panel", kwargs=own)
+    page.emulate_media(color_scheme="dark" if theme == "dark" else "light", reduced_motion="reduce")
+    sign_in(guided.user("peter"))
+    page.goto(panel)
+    expect(page.get_by_text("hidden until then").first).to_be_visible()
+    assert axe_violations(page) == []
+    actions.verify_worksheet(worksheet=worksheet, typed=RIGHT, by=guided.peter)
+    actions.release_worksheet(worksheet=worksheet, by=guided.peter, reason="Few levels; the trend is clear.")
+    for name, address, seen in (
+        ("proposal", panel, "Proposal from levels"),
+        ("exposure", page_of(worksheet.participant), "From the levels alone"),
+    ):
+        page.goto(address)
+        expect(page.get_by_text(seen).first).to_be_visible()
+        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert overflow <= 0, f"{name} is wider than the window"
+        assert axe_violations(page) == [], name
+        page.screenshot(path=tmp_path / f"{name}-{theme}.png", full_page=True)
