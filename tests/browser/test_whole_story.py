@@ -28,6 +28,7 @@ HTML_KB, PICTURES_KB, SCRIPTS_KB, STYLES_KB, REQUESTS, NODES = 30, 60, 60, 40, 1
 WITH_PICTURES = {
     "analysis:dashboard",
     "analysis:gate",
+    "analysis:profile",
     "casebook:casebook",
     "adverse_events:table",
     "trials:participants",

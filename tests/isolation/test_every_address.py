@@ -176,6 +176,8 @@ ROUTES: dict[str, tuple[Who, Who]] = {
     "analysis:reconciliation_pdf": (May.VIEW_DASHBOARD, May.VIEW_DASHBOARD),
     "analysis:worklist": (MEMBER, MEMBER),
     "analysis:panel": (May.VIEW_PARTICIPANT, May.VIEW_PARTICIPANT),
+    "analysis:profile": (May.VIEW_PARTICIPANT, May.VIEW_PARTICIPANT),
+    "analysis:profile_pdf": (May.VIEW_PARTICIPANT, May.VIEW_PARTICIPANT),
     "analysis:runs": (May.VIEW_DASHBOARD, May.RUN_ANALYSIS),
     "analysis:run": (May.VIEW_DASHBOARD, May.VIEW_DASHBOARD),
     "analysis:run_pdf": (May.VIEW_DASHBOARD, May.VIEW_DASHBOARD),
