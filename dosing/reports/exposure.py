@@ -42,18 +42,19 @@ def curve_figure(found: ParticipantExposure, *, name: str = "pk-curve") -> Figur
     alt = "; ".join(pk_curve.area_words(curve, area) for area in curve.areas)
     caption = _(
         "%(alt)s. Bars: infusions, filled where given, dashed where planned. Hatched: before the graft; solid: after "
-        "it; dashed lines: the interval. Model %(id)s (%(status)s); %(draws)d simulated patients, seed %(seed)d. "
+        "it; dashed lines: the interval, the %(basis)s. Model %(id)s (%(status)s); %(draws)d draws, seed %(seed)d. "
         "%(planned)s"
     ) % {
         "alt": alt[:1].upper() + alt[1:],
         "id": parameters.id,
         "status": parameters.model.status,
+        "basis": predicted.basis,
         "draws": predicted.draws,
         "seed": predicted.seed,
         "planned": found.planned_words,
     }
     if found.levels.samples:
-        caption += " " + _("Rings and triangles: measured levels; a triangle stands at the limit of quantification.")
+        caption += " " + _("Dots and triangles: measured levels; a triangle stands at the limit of quantification.")
     title = _("Predicted concentration of %(drug)s") % {"drug": found.drug}
     spec = pk_curve.spec(curve)
     svg = render(spec, name=name, title=title, description=alt)

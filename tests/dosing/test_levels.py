@@ -48,8 +48,8 @@ targets:
 RIGHT = {"weight_kg": "60", "level_1": "3.4", "level_2": "6.1"}
 
 
-@pytest.fixture
-def guided() -> World:
+def build_guided() -> World:
+    """Larch with a dose that follows levels."""
     text = re.sub(r"dosing:\n.*?(?=^adverse_events:)", GUIDED, definition(), flags=re.S | re.M)
     text = text.replace("canonical_unit: AU/mL", "canonical_unit: UE/mL, accepted_units: [mg/L]")
     text = text.replace(
@@ -59,6 +59,11 @@ def guided() -> World:
     world = build_world(text=text)
     member(world, "paula", "pharmacist")
     return world
+
+
+@pytest.fixture
+def guided() -> World:
+    return build_guided()
 
 
 def approved(world: World) -> tuple[DosingModel, ...]:
