@@ -6,7 +6,7 @@ Everything is made by the product's own actions, as its users would. Nobody in i
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -100,11 +100,11 @@ CHILDREN = (
 )  # fmt: skip
 
 
-def seed_demonstration(*, tell: Tell) -> None:
+def seed_demonstration(*, tell: Tell, demos: Sequence[DemoTrial] = TRIALS) -> None:
     """Make everything that is not there yet; a second call changes nothing."""
     users = _accounts()
     tell(f"{len(users)} practice accounts")
-    for demo in TRIALS:
+    for demo in demos:
         trial, is_new = _trial(demo)
         members = _memberships(trial, users)
         if is_new:

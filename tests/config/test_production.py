@@ -243,7 +243,7 @@ def test_the_application_role_owns_nothing_and_may_work_with_every_table(migrate
             "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
             " AND NOT relname = ANY(%s) AND NOT (has_table_privilege(oid, 'SELECT')"
             " AND has_table_privilege(oid, 'INSERT') AND has_table_privilege(oid, 'UPDATE')"
-            " AND has_table_privilege(oid, 'DELETE'))",
+            " AND has_table_privilege(oid, 'DELETE') AND has_table_privilege(oid, 'MAINTAIN'))",
             [["audit_trail", "django_migrations"]],
         ).fetchall()
         assert short == []

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
+from typing import Any
 
 import pytest
-from django.db import transaction
 
 from analysis.actions import runs as actions
 from analysis.domain.plan.results import Number, Result
 from analysis.models import Run
 from analysis.reports import plan
 from analysis.selectors import runs as selectors
-from tests.exchange.test_reconstruction import demo  # noqa: F401  the fixture
+from tests.exchange.reconstructions import demonstrated
 from trials.actions import grant_membership
 from trials.formats.documents import as_pdf
 from trials.models import Membership, Trial
@@ -31,13 +31,11 @@ def test_nothing_is_run_before_there_is_a_trial() -> None:
 
 
 @pytest.fixture(scope="module")
-def run(demo: Trial, django_db_blocker) -> Iterator[Run]:  # type: ignore[no-untyped-def] # noqa: F811
-    with django_db_blocker.unblock(), transaction.atomic():
-        by = a_statistician(demo)
-        asked = actions.run_analyses(trial=demo, by=by, as_of=AS_OF, reason="reconciliation")
+def run(django_db_setup: None, django_db_blocker: Any) -> Iterator[Run]:
+    with demonstrated("parachute", django_db_blocker) as trial:
+        asked = actions.run_analyses(trial=trial, by=a_statistician(trial), as_of=AS_OF, reason="reconciliation")
         assert actions.compute_run(run=asked.pk)
         yield Run.objects.select_related("trial", "protocol_version__trial", "requested_by__user").get(pk=asked.pk)
-        transaction.set_rollback(True)
 
 
 def a_statistician(trial: Trial) -> Membership:
@@ -51,7 +49,7 @@ def a_statistician(trial: Trial) -> Membership:
 
 
 @pytest.fixture
-def results(run: Run, django_db_blocker) -> Iterator[dict[str, Result]]:  # type: ignore[no-untyped-def]
+def results(run: Run, django_db_blocker: Any) -> Iterator[dict[str, Result]]:
     with django_db_blocker.unblock():
         yield {one.id: one for one in selectors.results_for(run.requested_by, run)}
 
@@ -127,7 +125,7 @@ def test_every_law_holds(results: dict[str, Result]) -> None:
     assert not broken and sum(len(one.laws) for one in results.values()) > 20
 
 
-def test_the_report_is_the_same_file(run: Run, results: dict[str, Result], django_db_blocker) -> None:  # type: ignore[no-untyped-def]
+def test_the_report_is_the_same_file(run: Run, results: dict[str, Result], django_db_blocker: Any) -> None:
     with django_db_blocker.unblock():
         document = plan.document(run, results.values())
         first = as_pdf(document)

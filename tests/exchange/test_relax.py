@@ -1,0 +1,193 @@
+"""RELAX from its reconstruction: 17 centres, external controls and two readers, compared with what was printed."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.test import Client
+
+from analysis import datasets
+from analysis.models import Adjudication
+from analysis.reports.reconciliation import Reconciled, as_page, reconciliation
+from audit.models import FieldChange
+from casebook import selectors as casebook
+from casebook.actions import Refused
+from casebook.models import ClinicalEvent, FormEntry
+from exchange.actions import demonstration
+from exchange.actions.extracts import import_extract
+from tests.exchange.reconstructions import committed_page, demonstrated, untouched
+from trials.domain.answers import Answer as Truth
+from trials.domain.conditions import evaluate
+from trials.domain.definition import EndpointSpec
+from trials.models import Membership, Participant, Trial
+
+
+@pytest.mark.django_db
+def test_before_the_demonstration_there_is_no_trial() -> None:
+    # The mark also has the database made for this file, whose other tests share one world of their own.
+    assert not Trial.objects.exists()
+
+
+@pytest.fixture(scope="module")
+def made(django_db_setup: None, django_db_blocker: Any) -> Iterator[Trial]:
+    with demonstrated("relax", django_db_blocker) as trial:
+        yield trial
+
+
+@pytest.fixture
+def relax(made: Trial, django_db_blocker: Any) -> Iterator[Trial]:
+    with untouched(django_db_blocker):
+        yield made
+
+
+@pytest.fixture(scope="module")
+def rows(made: Trial, django_db_blocker: Any) -> dict[str, Reconciled]:
+    """What was published, and what the product computes, computed once."""
+    with django_db_blocker.unblock():
+        return {row.id: row for row in reconciliation(made)}
+
+
+@pytest.mark.requirement("REC1")
+def test_every_number_of_relax_agrees_or_says_why(rows: dict[str, Reconciled]) -> None:
+    differing = [row for row in rows.values() if not row.agrees]
+    assert not [f"{row.id}: {row.published} | {row.computed}" for row in differing if not row.explanation]
+    assert len(rows) - len(differing) >= 150
+
+
+@pytest.mark.parametrize(
+    "row, computed",
+    [
+        ("table1.n", "172"),
+        ("table1.controls", "1009"),
+        ("R1", "64.5 (57.4-71.7)"),
+        ("R2", "82.6 (76.9-88.2)"),
+        ("R3", "69.2 (62.3-76.1)"),
+        ("R4", "76.2 (69.8-82.5)"),
+        ("R5", "60.5 (53.2-67.8)"),
+        ("R15.28.p", "0.002"),
+        ("R34", "37.8 vs 60.8, p <0.001"),
+        ("table2.infection", "3.79 (1.97-7.27), p <0.001"),
+        ("donor.os", "72.2 vs 53.8, p 0.027"),
+        ("R44.numbers", "172 / 810"),
+        ("R45", "31,780"),
+        ("R45.of", "142/172"),
+        ("R46", "506"),
+        ("R47", "18/31 (58.1)"),
+        ("readers", "31 of 2064 (1.50%)"),
+    ],
+)
+def test_the_numbers_relax_is_known_by(rows: dict[str, Reconciled], row: str, computed: str) -> None:
+    assert rows[row].computed == computed
+
+
+def test_the_page_of_the_docs_says_what_the_data_say(rows: dict[str, Reconciled]) -> None:
+    assert committed_page("relax") == as_page("relax", list(rows.values()))
+
+
+def planted() -> list[dict[str, str]]:
+    with (demonstration.RECONSTRUCTIONS / "relax" / "planted_cases.csv").open(newline="") as lines:
+        return [row for row in csv.DictReader(lines) if row["case"] != "SEX"]
+
+
+# What each planted case comes to: a response on day 28, 42 and 56, and at any time.
+PLANTED = {
+    "P1": {"orr_day_28": False, "orr_any": True},
+    "P2": {"orr_day_28": False, "orr_day_42": False, "orr_any": False},
+    "P2c": {"orr_day_28": False, "orr_any": True},
+    "P3": {"orr_day_28": False, "orr_day_56": True, "orr_any": True},
+    "P4": {"orr_day_28": False},
+    "P5": {"orr_day_28": True, "orr_day_42": False, "orr_day_56": False},
+}
+
+
+@pytest.mark.parametrize("case", planted(), ids=lambda case: f"{case['subject_code']}-{case['case']}")
+def test_the_planted_cases_of_relax(relax: Trial, case: dict[str, str]) -> None:
+    participant = Participant.objects.get(trial=relax, number=case["subject_code"])
+    endpoints = [each for each in relax.protocol.endpoints if each.id in PLANTED[case["case"]]]
+    (answers,) = datasets.outcomes_of(relax, relax.protocol, endpoints, [participant.pk]).values()
+    assert {name: outcome.status == "reached" for name, outcome in answers.items()} == PLANTED[case["case"]]
+
+
+def test_119_respond_on_day_28_and_111_are_confirmed(relax: Trial) -> None:
+    """Who is lost between the two: P1, P2, P2c and P3, eight by name."""
+    spec = relax.protocol.endpoint("orr_day_28")
+    at_once = replace(spec, parameters={**spec.parameters, "persistence_days": 0})
+    own = {one.pk: str(one) for one in Participant.objects.filter(trial=relax, is_external=False)}
+
+    def responders(endpoint: EndpointSpec) -> set[str]:
+        answers = datasets.outcomes_of(relax, relax.protocol, [endpoint], list(own))
+        return {own[pk] for pk, by_id in answers.items() if by_id["orr_day_28"].status == "reached"}
+
+    apparent, confirmed = responders(at_once), responders(spec)
+    assert (len(apparent), len(confirmed)) == (119, 111)
+    lost = {row["subject_code"] for row in planted() if row["case"] in ("P1", "P2", "P2c", "P3")}
+    assert apparent - confirmed == lost and len(lost) == 8
+
+
+def test_a_sex_that_contradicts_its_pair_is_asked_about(relax: Trial) -> None:
+    check = next(one for one in relax.protocol.checks if one.id == "sex_pair_and_sex")
+    asked = set()
+    for participant in Participant.objects.filter(trial=relax, is_external=False).select_related(
+        "site", "trial", "protocol_version__trial"
+    ):
+        if evaluate(check.when, casebook.item_values(participant)).answer is Truth.YES:
+            asked.add(str(participant))
+    assert asked == {"02-022", "06-008"}
+
+
+def test_the_primary_endpoint_of_relax_is_adjudicated_and_controls_stay_outside(relax: Trial) -> None:
+    decided = Adjudication.objects.current().filter(participant__trial=relax, endpoint="orr_day_28")
+    own = decided.filter(participant__is_external=False)
+    assert (own.count(), own.filter(status="reached").count()) == (172, 111)
+    assert Participant.objects.filter(trial=relax, enrolment__isnull=False).count() == 172
+    assert not Participant.objects.filter(trial=relax, is_external=True, visits__isnull=False).exists()
+    assert Participant.objects.filter(trial=relax, is_external=True).values("site").distinct().count() == 1
+    sites = relax.participants.filter(is_external=False).values_list("site__code", flat=True)
+    assert len(set(sites)) == 17
+
+
+@pytest.mark.requirement("IMP1")
+def test_relax_again_changes_nothing(relax: Trial) -> None:
+    counted = (Participant, Adjudication, FormEntry, ClinicalEvent, FieldChange)
+    before = {model: model.objects.count() for model in counted}
+    import_extract(
+        trial=relax,
+        extract=demonstration.read_extract(demonstration.RECONSTRUCTIONS / "relax"),
+        by=Membership.objects.get(trial=relax, role="coordinator", user__username="coordinator"),
+        reason="again",
+    )
+    assert {model: model.objects.count() for model in before} == before
+
+
+def test_an_extract_with_one_bad_form_leaves_nothing(relax: Trial) -> None:
+    extract = demonstration.read_extract(demonstration.RECONSTRUCTIONS / "relax")
+    entry = next(one for one in extract.entries if one.form == "DM")
+    changed = [replace(entry, answers={"AGE": "400"}) if one is entry else one for one in extract.entries]
+    before = FormEntry.objects.filter(participant__trial=relax, revision__gt=1).count()
+    with pytest.raises(Refused, match="above the allowed range"), transaction.atomic():
+        import_extract(
+            trial=relax,
+            extract=replace(extract, entries=tuple(changed)),
+            by=Membership.objects.get(trial=relax, role="coordinator", user__username="coordinator"),
+            reason="again",
+        )
+    assert FormEntry.objects.filter(participant__trial=relax, revision__gt=1).count() == before
+
+
+def test_the_page_shows_every_row_and_the_differences_alone(relax: Trial, rows: dict[str, Reconciled]) -> None:
+    rita = Membership.objects.get(trial=relax, user__username="statistician").user
+    client = Client()
+    client.force_login(rita, backend="django.contrib.auth.backends.ModelBackend")
+    whole = client.get("/t/relax/reconciliation/").content.decode()
+    assert "64.5 (57.4-71.7)" in whole and whole.count("<tr id=") == len(rows)
+    differences = client.get("/t/relax/reconciliation/?show=differences").content.decode()
+    assert 'id="R36.any"' in differences and 'id="R1"' not in differences
+    pdf = client.get("/t/relax/reconciliation/pdf/")
+    assert pdf.content.startswith(b"%PDF") and pdf.content == client.get("/t/relax/reconciliation/pdf/").content
+    dashboard = client.get("/t/relax/dashboard/").content.decode()
+    assert "/t/relax/reconciliation/" in dashboard and ">111<" in dashboard.replace("\n", "").replace(" ", "")
