@@ -132,6 +132,9 @@ def test_who_was_evaluable_at_an_earlier_cut_is_what_was_recorded_by_then(world:
     run = a_run(world)
     said = str(plan.document(run, selectors.results_for(world.rita, run)))
     assert "recorded by the end of 01-Sep-2025 (UTC)" in said and "a late entry made in between" in said
+    run.method_version = "1"
+    before = str(plan.document(run, selectors.results_for(world.rita, run)))
+    assert "The data were cut on" not in before, "a run of the method before this rule says nothing of it"
 
 
 def test_for_whom_nothing_was_recorded_at_the_cut_the_rule_answers_on_the_data_until_then(world: World) -> None:

@@ -160,7 +160,8 @@ def test_mass_balance(until_day):
 @given(
     graft=st.floats(-12, 5),
     overlap=st.floats(0, 2),
-    amounts=st.lists(st.floats(0, 500), min_size=2, max_size=2),
+    # A nanounit or none: of 1e-310 units a floating-point number keeps two digits, and nothing adds up.
+    amounts=st.lists(st.just(0.0) | st.floats(1e-9, 500), min_size=2, max_size=2),
     cl=st.floats(0.05, 5),
     vmax=st.floats(0, 10),
 )
