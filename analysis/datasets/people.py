@@ -24,11 +24,17 @@ def today_at(zone: str, now: datetime) -> date:
     return now.astimezone(ZoneInfo(zone)).date()
 
 
-def removals(trial: Trial, participants: Collection[int]) -> Mapping[int, bool | None]:
-    """Who a major deviation removed from the efficacy sets: yes, or (None) where a human's answer is awaited."""
+def removals(trial: Trial, participants: Collection[int] | None) -> Mapping[int, bool | None]:
+    """Who a major deviation removed from the efficacy sets: yes, or (None) where a human's answer is awaited.
+
+    Of ``participants``, or (None) of everybody.
+    """
     needs_human = {rule.id: rule.check is not CheckBy.AUTO for rule in trial.protocol.eligibility.removal}
+    deviations = Deviation.objects.filter(participant__trial=trial)
+    if participants is not None:
+        deviations = deviations.filter(participant__in=participants)
     found: dict[int, bool | None] = {}
-    for participant, rule, is_confirmed in _removing(participants):
+    for participant, rule, is_confirmed in _removing(deviations):
         if is_confirmed or (is_confirmed is None and not needs_human.get(rule, True)):
             found[participant] = True
         elif is_confirmed is None:
@@ -43,18 +49,15 @@ def removal_rules(participants: Collection[int]) -> Mapping[int, str]:
     later rule names, such as a graft source that changed.
     """
     rules: dict[int, str] = {}
-    for participant, rule, is_confirmed in _removing(participants):
+    for participant, rule, is_confirmed in _removing(Deviation.objects.filter(participant__in=participants)):
         if is_confirmed is not False:
             rules[participant] = rule
     return rules
 
 
-def _removing(participants: Collection[int]) -> QuerySet[Deviation, tuple[int, str, bool | None]]:
-    return (
-        Deviation.objects.filter(participant__in=participants, removes_from_efficacy=True, is_void=False)
-        .order_by("rule", "pk")
-        .values_list("participant_id", "rule", "is_confirmed")
-    )
+def _removing(deviations: QuerySet[Deviation]) -> QuerySet[Deviation, tuple[int, str, bool | None]]:
+    removing = deviations.filter(removes_from_efficacy=True, is_void=False).order_by("rule", "pk")
+    return removing.values_list("participant_id", "rule", "is_confirmed")
 
 
 def persons(
@@ -95,7 +98,7 @@ def persons(
             "site__code",
         )
     )
-    removed = removals(trial, [row[0] for row in rows])
+    removed = removals(trial, None if site is None else [row[0] for row in rows])
     values = _values(trial, [row[0] for row in rows], items) if items else {}
     return [
         Person(

@@ -25,7 +25,7 @@ from analysis.domain import (
 from analysis.domain.acute_gvhd import OrganStages
 from analysis.domain.bounds import Bounds
 from analysis.domain.consecutive_threshold import Evaluability, Status
-from analysis.domain.endpoint_outcomes import Evidence, Outcome, came_first, no_anchor
+from analysis.domain.endpoint_outcomes import Evidence, Outcome, as_verified, came_first, no_anchor
 from analysis.domain.first_grade import Graded
 from analysis.domain.records import Entered, Happened, Records
 from analysis.domain.rule_parameters import check_at_least
@@ -143,6 +143,8 @@ def _first_event(protocol: Protocol, spec: EndpointSpec, rule: time_to_event.Rul
 
 def _on_study_days(outcome: Outcome, first_day: int) -> Outcome:
     """An answer in days from the anchor, on the days of the schedule."""
+    if first_day == 0:
+        return outcome
 
     def moved(day: int | None) -> int | None:
         return None if day is None else day + first_day if day >= 0 else day
@@ -240,12 +242,10 @@ def _engraftment(protocol: Protocol, spec: EndpointSpec, rule: engraftment.Neutr
     recorded = records.of_kind("neutrophil_engraftment")
     if recorded and not counts:
         return _as_recorded(spec, records, recorded[0], last_day=rule.last_day)
-    return replace(
-        engraftment.neutrophil_engraftment(
-            rule, counts, records.competing(spec.competing), as_of_day=records.as_of_day
-        ),
-        verified=spec.verified,
+    found = engraftment.neutrophil_engraftment(
+        rule, counts, records.competing(spec.competing), as_of_day=records.as_of_day
     )
+    return as_verified(found, spec.verified)
 
 
 def _graft_failure(
@@ -266,7 +266,7 @@ def _graft_failure(
         as_of_day=records.as_of_day,
         last_contact_day=records.last_contact_day,
     )
-    return replace(found, verified=spec.verified)
+    return as_verified(found, spec.verified)
 
 
 def _as_recorded(spec: EndpointSpec, records: Records, event: Happened, *, last_day: int | None = None) -> Outcome:
@@ -348,7 +348,7 @@ def _reactivation(protocol: Protocol, spec: EndpointSpec, rule: reactivation.Rul
         records.competing(spec.competing),
         as_of_day=records.as_of_day,
     )
-    return replace(found.outcome, verified=spec.verified)
+    return as_verified(found.outcome, spec.verified)
 
 
 # Responses ------------------------------------------------------------------------------------------------------------
@@ -357,7 +357,7 @@ def _reactivation(protocol: Protocol, spec: EndpointSpec, rule: reactivation.Rul
 def _response_on_day(protocol: Protocol, spec: EndpointSpec, rule: response.DayRule, records: Records) -> Outcome:
     rule = replace(rule, persistence_days=0) if _is_adjudicated(spec, records) else rule
     found = response.response_on_day(rule, _course(spec, records, best=False), as_of_day=records.as_of_day)
-    return replace(found, verified=found.verified and spec.verified)
+    return as_verified(found, found.verified and spec.verified)
 
 
 def _best_response(protocol: Protocol, spec: EndpointSpec, rule: response.Rule, records: Records) -> Outcome:
@@ -372,7 +372,7 @@ def _best_response(protocol: Protocol, spec: EndpointSpec, rule: response.Rule, 
             sentence=f"{found.sentence} The records are of the past; nothing is to come.",
             classification="" if provisional else "non-response",
         )
-    return replace(found, verified=found.verified and spec.verified)
+    return as_verified(found, found.verified and spec.verified)
 
 
 def _is_adjudicated(spec: EndpointSpec, records: Records) -> bool:

@@ -52,6 +52,11 @@ class Outcome:
         return self.status, self.event_day, self.competing_kind, self.competing_day
 
 
+def as_verified(outcome: Outcome, verified: bool) -> Outcome:
+    """The same answer, with whether its definition was verified against the source."""
+    return outcome if outcome.verified == verified else replace(outcome, verified=verified)
+
+
 def no_anchor(*, verified: bool = True) -> Outcome:
     """The answer while the day that the schedule counts from is not known."""
     return Outcome(Status.PENDING, "The day that the schedule counts from is not known yet.", verified=verified)
@@ -63,6 +68,8 @@ def agreed(readings: Sequence[Outcome], *, because: str) -> Outcome:
     The readings are those that a partial date or a missing stage allows: it decides what all of them decide.
     """
     first = readings[0]
+    if len(readings) == 1:
+        return first
     if len({reading.decision for reading in readings}) == 1:
         censored = [reading.censored_day for reading in readings if reading.censored_day is not None]
         alike = len({reading.classification for reading in readings}) == 1

@@ -152,9 +152,13 @@ def episodes(rule: Rule, records: Records, *, as_of_day: int, unknown_as: Readin
     >>> [(e.start_day, e.end_day) for e in episodes(Rule(Decimal(1000)), Records(loads), as_of_day=60)]
     [(24, 31)]
     """
-    tests = [
-        replace(t, reading=unknown_as) if t.reading is Reading.UNKNOWN else t for t in _tests(rule, records, as_of_day)
-    ]
+    return _episodes(rule, records, _tests(rule, records, as_of_day), as_of_day, unknown_as)
+
+
+def _episodes(
+    rule: Rule, records: Records, tests: Sequence[_Test], as_of_day: int, unknown_as: Reading
+) -> list[Episode]:
+    tests = [replace(t, reading=unknown_as) if t.reading is Reading.UNKNOWN else t for t in tests]
     tests = [t for t in tests if t.reading is not Reading.UNKNOWN]
     if not rule.exclude_baseline:
         tests = [t for t in tests if t.day > 0]
@@ -281,19 +285,22 @@ def adjudicate(
     if mixed:
         return Reactivation(Outcome(Status.INSUFFICIENT_DATA, mixed), ())
     events = list(competing)
-    unclear = [t.day for t in _tests(rule, records, as_of_day) if t.reading is Reading.UNKNOWN]
+    tests = _tests(rule, records, as_of_day)
+    unclear = [t.day for t in tests if t.reading is Reading.UNKNOWN]
+    certain = _episodes(rule, records, tests, as_of_day, Reading.UNKNOWN)
+    possible = [certain]
+    if unclear:
+        possible = [_episodes(rule, records, tests, as_of_day, r) for r in (Reading.AT_OR_ABOVE, Reading.BELOW)]
     readings = [
-        _one_reading(rule, records, unknown, dated(events, end, as_of_day=as_of_day), as_of_day)
-        for unknown, end in product(
-            (Reading.AT_OR_ABOVE, Reading.BELOW) if unclear else (Reading.BELOW,), ends_of(events)
-        )
+        _one_reading(rule, records, tests, found, dated(events, end, as_of_day=as_of_day), as_of_day)
+        for found, end in product(possible, ends_of(events))
     ]
     reasons = [partly_dated(events)]
     if unclear:
         days = ", ".join(str(day) for day in unclear)
         reasons.append(f"A result does not tell whether the threshold was reached (day {days}).")
     outcome = agreed(readings, because=" ".join(reason for reason in reasons if reason))
-    return Reactivation(outcome, tuple(episodes(rule, records, as_of_day=as_of_day)))
+    return Reactivation(outcome, tuple(certain))
 
 
 def _mixed_assays(rule: Rule, records: Records) -> str:
@@ -306,10 +313,13 @@ def _mixed_assays(rule: Rule, records: Records) -> str:
 
 
 def _one_reading(
-    rule: Rule, records: Records, unknown: Reading, events: Sequence[CompetingEvent], as_of_day: int
+    rule: Rule,
+    records: Records,
+    tests: Sequence[_Test],
+    found: Sequence[Episode],
+    events: Sequence[CompetingEvent],
+    as_of_day: int,
 ) -> Outcome:
-    tests = _tests(rule, records, as_of_day)
-    found = episodes(rule, records, as_of_day=as_of_day, unknown_as=unknown)
     flags = _flags(rule, records, tests, found, as_of_day)
     horizon = rule.horizon_day
     first = next((e for e in found if not e.is_baseline and (horizon is None or e.start_day <= horizon)), None)
