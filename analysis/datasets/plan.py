@@ -16,12 +16,15 @@ from trials.domain import language
 from trials.domain.partial_dates import PartialDate
 from trials.models import ProtocolVersion, Trial
 
-#: What follows from the data, or takes them out: writing it changes no data.
+#: What follows from the data, speaks of them, or takes them out: no number of a run rests on it. A reader's vote
+#: stands beside the rule's answer and never replaces it.
 _FOLLOWS = (
     "analysis_run",
     "analysis_gate",
     "analysis_adjudication",
+    "analysis_reading",
     "analysis_packetcopy",
+    "dosing_cardcopy",
     "exchange_exportjob",
     "exchange_download",
 )

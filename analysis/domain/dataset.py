@@ -61,13 +61,16 @@ class Subject:
     def time_to(self, endpoint: str, *, first_day: int) -> Time | None:
         """Time and cause of ``endpoint`` for the survival kernels; None where no time is known."""
         outcome = self.outcomes.get(endpoint)
-        if outcome is None:
-            return None
-        day, cause = {
-            Status.REACHED: (outcome.event_day, EVENT),
-            Status.COMPETING: (outcome.competing_day, COMPETING),
-        }.get(outcome.status, (outcome.censored_day, CENSORED))
-        return None if day is None else Time(day - first_day, cause)
+        return None if outcome is None else time_of(outcome, first_day=first_day)
+
+
+def time_of(outcome: Outcome, *, first_day: int) -> Time | None:
+    """Time and cause of an answer; None where no time is known."""
+    day, cause = {
+        Status.REACHED: (outcome.event_day, EVENT),
+        Status.COMPETING: (outcome.competing_day, COMPETING),
+    }.get(outcome.status, (outcome.censored_day, CENSORED))
+    return None if day is None else Time(day - first_day, cause)
 
 
 @dataclass(frozen=True, slots=True)

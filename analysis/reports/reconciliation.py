@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -15,9 +15,10 @@ from adverse_events import selectors as adverse_events
 from analysis import datasets
 from analysis.domain.analysis_sets import members
 from analysis.domain.consecutive_threshold import Rule, Status, adjudicate
+from analysis.domain.dataset import time_of
 from analysis.domain.endpoint_answers import ANSWERS
 from analysis.domain.endpoint_outcomes import Outcome
-from analysis.domain.reconciliation import AdverseEventCell, Case, Facts, Reconciled, acute_gvhd, reconcile
+from analysis.domain.reconciliation import AdverseEventCell, Because, Case, Facts, Reconciled, acute_gvhd, reconcile
 from analysis.domain.simon import TwoStage
 from analysis.models import Adjudication, Gate
 from casebook import selectors as casebook
@@ -67,6 +68,17 @@ class ForMember:
     rows: tuple[Reconciled, ...] = ()
     nothing: str = ""
 
+    @property
+    def reasons(self) -> list[tuple[str, int]]:
+        return reasons(self.rows)
+
+
+def reasons(rows: Sequence[Reconciled]) -> list[tuple[str, int]]:
+    """Where the differences lie, and how many lie there."""
+    return [
+        (why.value, count) for why in Because if (count := sum(row.because is why and not row.agrees for row in rows))
+    ]
+
 
 def for_member(membership: Membership) -> ForMember:
     """The reconciliation as ``membership`` may see it: it is of the whole trial, and compares its groups."""
@@ -90,7 +102,11 @@ def as_document(trial: Trial, found: ForMember) -> Document:
         (row.id, row.quantity, row.published, row.computed, row.method, "yes" if row.agrees else "no")
         for row in found.rows
     )
-    reasons = tuple((row.id, row.published, row.computed, row.explanation) for row in found.rows if not row.agrees)
+    differing = tuple(
+        (row.id, row.published, row.computed, row.because.value if row.because else "", row.explanation)
+        for row in found.rows
+        if not row.agrees
+    )
     return Document(
         title=f"Published and computed: {trial.code}",
         subtitle=trial.protocol.source,
@@ -98,7 +114,8 @@ def as_document(trial: Trial, found: ForMember) -> Document:
             Paragraph(f"{agree} of {len(found.rows)} numbers are as published; every difference says why."),
             TableBlock("Every published number beside that of the data", Table(columns, cells)),
             Heading("Differences explained"),
-            TableBlock("Why they differ", Table(("Row", "Published", "Canopy", "Why"), reasons)),
+            TableBlock("Where they lie", Table(("Where the difference lies", "Numbers"), tuple(found.reasons))),
+            TableBlock("Why they differ", Table(("Row", "Published", "Canopy", "Where it lies", "Why"), differing)),
         ),
         footer=f"{trial.code}, protocol version {trial.protocol.version}",
     )
@@ -147,8 +164,9 @@ def _cases(trial: Trial, endpoint: EndpointSpec, rule: Rule | None, kinds: Mappi
         reads = ANSWERS[endpoint.method].reads(endpoint)
         inputs = {one.participant: one for one in datasets.records_of(trial, reads, first_day, ids)}
     anchors = dict(datasets.with_anchor().filter(trial=trial).values_list("pk", "day_0"))
-    responses = [each for each in trial.protocol.endpoints if each.method in ("response_on_day", "best_response")]
-    answered = datasets.outcomes_of(trial, trial.protocol, responses, ids) if responses else {}
+    answering = [each for each in trial.protocol.endpoints if each.method in ANSWERS]
+    responses = {each.id for each in answering if each.method in ("response_on_day", "best_response")}
+    answered = datasets.outcomes_of(trial, trial.protocol, answering, ids)
     standing = {
         row.participant_id: row
         for row in Adjudication.objects.current().filter(endpoint=endpoint.id, participant__in=ids)
@@ -165,7 +183,11 @@ def _cases(trial: Trial, endpoint: EndpointSpec, rule: Rule | None, kinds: Mappi
         if rule is not None and one is not None and one.anchor_day is not None:
             alone = adjudicate(rule, one.measurements(endpoint.item), as_of_day=(date.max - one.anchor_day).days)
             met = alone.status is Status.REACHED
-        values[pk] |= acute_gvhd.described(rows[pk]) | _responses(answered.get(pk, {}))
+        outcomes = answered.get(pk, {})
+        values[pk] |= acute_gvhd.described(rows[pk]) | _responses(outcomes, responses)
+        values[pk] |= {"group": participant.group, "rule.met": _met(row, met)}
+        if anchors.get(pk) is not None:
+            values[pk]["anchor.year"] = str(anchors[pk].year)
         values[pk] |= {f"rows.{form}": str(len(own)) for form, own in rows[pk].items()}
         values[pk]["event.death"] = "Y" if "death" in events[pk] else "N"
         cases.append(
@@ -186,6 +208,9 @@ def _cases(trial: Trial, endpoint: EndpointSpec, rule: Rule | None, kinds: Mappi
                 values={**values[pk], "DM.SEX": {"male": "M", "female": "F"}.get(participant.sex, "")},
                 rows={form: tuple(own) for form, own in rows[pk].items()},
                 events=events[pk],
+                times=_times(outcomes, first_day),
+                given_mg=dose.mg if dose else None,
+                first_given_day=_day(dose.first_on, anchors.get(pk), first_day) if dose else None,
                 followed_to_day=events[pk].get(EventKind.LAST_CONTACT),
                 given_mg_per_kg=dose.mg_per_kg if dose else None,
                 given_over_planned=dose.over_planned if dose else None,
@@ -194,13 +219,30 @@ def _cases(trial: Trial, endpoint: EndpointSpec, rule: Rule | None, kinds: Mappi
     return cases
 
 
-def _responses(answered: Mapping[str, Outcome]) -> dict[str, str]:
+def _responses(answered: Mapping[str, Outcome], responses: Collection[str]) -> dict[str, str]:
     """``response.<endpoint>``: the class of a response that counts, NR for none, nothing while it is open."""
     return {
         f"response.{name}": outcome.classification if outcome.status is Status.REACHED else NO_RESPONSE
         for name, outcome in answered.items()
-        if outcome.status is not Status.INSUFFICIENT_DATA
+        if name in responses and outcome.status is not Status.INSUFFICIENT_DATA
     }
+
+
+def _met(row: Adjudication | None, met: bool) -> str:
+    """``rule.met``: whether the measurements meet the primary rule; nothing where they are too few to tell."""
+    if row is None or (row.status == Status.INSUFFICIENT_DATA and not met):
+        return ""
+    return "Y" if met else "N"
+
+
+def _times(answered: Mapping[str, Outcome], first_day: int) -> dict[str, tuple[int, int]]:
+    """Days and cause of each endpoint that has a time."""
+    timed = {name: time_of(outcome, first_day=first_day) for name, outcome in answered.items()}
+    return {name: (time.days, time.cause) for name, time in timed.items() if time is not None}
+
+
+def _day(on: date, anchor: date | None, first_day: int) -> int | None:
+    return None if anchor is None else study_day(on, anchor, first_day)
 
 
 def _recorded(
@@ -255,9 +297,13 @@ def as_page(trial_code: str, rows: Sequence[Reconciled]) -> str:
     for row in rows:
         mark = "=" if row.agrees else "≠"
         lines.append(f"| {mark} | `{row.id}` | {row.quantity} | {row.published} | {row.computed} | {row.method} |")
-    lines += ["", "## Differences explained", ""]
+    lines += ["", "## Differences explained", "", "| where the difference lies | numbers |", "|---|---|"]
+    lines += [f"| {why} | {count} |" for why, count in reasons(rows)]
+    lines += [""]
     lines += [
-        f"- `{row.id}`: published {row.published}, computed {row.computed}. {row.explanation}"
+        f"- `{row.id}`: published {row.published}, computed {row.computed}. "
+        + (f"{row.because.value.capitalize()}: " if row.because and not row.agrees else "")
+        + row.explanation
         for row in rows
         if row.explanation
     ]

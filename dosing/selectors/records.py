@@ -195,9 +195,13 @@ def ratio_bounds(participant: Participant) -> tuple[Decimal, Decimal]:
 
 @dataclass(frozen=True)
 class Given:
-    """The cumulative dose of one participant, per kg of the plan's weight, and over the plan; None without a plan."""
+    """The cumulative dose of one participant, per kg of the plan's weight, and over the plan; None without a plan.
+
+    ``first_on`` is the calendar date of the first infusion at the site.
+    """
 
     mg: Decimal
+    first_on: date
     mg_per_kg: Decimal | None
     over_planned: Decimal | None
 
@@ -209,15 +213,21 @@ def given_by_participant(trial: Trial) -> dict[int, Given]:
         for plan in DoseWorksheet.objects.filter(participant__trial=trial, is_current=True, is_plan_of_record=True)
     }
     sums: dict[int, Decimal] = defaultdict(Decimal)
-    rows = Administration.objects.filter(participant__trial=trial, is_void=False)
-    for participant, mg in rows.values_list("participant_id", "dose_mg"):
+    firsts: dict[int, date] = {}
+    rows = Administration.objects.filter(participant__trial=trial, is_void=False).order_by("started_at")
+    for participant, mg, started_at, zone in rows.values_list(
+        "participant_id", "dose_mg", "started_at", "participant__site__time_zone"
+    ):
         sums[participant] += mg
+        firsts.setdefault(participant, started_at.astimezone(ZoneInfo(zone)).date())
     found = {}
     for participant, mg in sums.items():
         plan = plans.get(participant)
         weight = input_of(plan, WEIGHT) if plan else None
         per_kg = mg / Decimal(weight) if weight and Decimal(weight) else None
-        found[participant] = Given(mg, per_kg, mg / plan.planned_mg if plan and plan.planned_mg else None)
+        found[participant] = Given(
+            mg, firsts[participant], per_kg, mg / plan.planned_mg if plan and plan.planned_mg else None
+        )
     return found
 
 

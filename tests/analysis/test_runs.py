@@ -11,8 +11,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 import time_machine
+from django.apps import apps
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -22,8 +23,10 @@ from analysis import actions as adjudication
 from analysis import tasks
 from analysis.actions import runs as actions
 from analysis.datasets.outcomes import dataset
+from analysis.datasets.plan import _FOLLOWS
 from analysis.models import Run, RunState
 from analysis.reports import plan
+from analysis.selectors import readings
 from analysis.selectors import runs as selectors
 from audit.models import TrailRow
 from casebook import actions as casebook
@@ -308,15 +311,38 @@ def test_every_number_has_its_method_and_its_listing_opens_whom_it_counts(world:
     assert opened >= 4
 
 
-def test_data_written_since_are_said(world: World) -> None:
+def trail_is_written() -> None:
+    """What the commit does: a test never comes to one."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+
+def test_data_written_since_are_said_and_a_vote_or_a_copy_is_none(world: World) -> None:
     participant = followed(world)
+    trail_is_written()
     run = a_run(world)
     client = client_of(world.rita)
+    adjudication.record_reading(
+        participant=participant,
+        endpoint="cd4_reconstitution",
+        answer="reached",
+        seen=readings.case_of(participant, "cd4_reconstitution").evidence_sha256,
+        by=world.erin,
+    )
+    trail_is_written()
+    written = TrailRow.objects.filter(chain=f"trial:{world.trial.pk}", table_name="analysis_reading")
+    assert written.exists() and selectors.has_changed(run) is False
     assert "No data were written since." in client.get(address(world, "runs")).content.decode()
-    with transaction.atomic():
-        casebook.record_event(participant=participant, kind="relapse", occurred="may 2025", by=world.bob)
-    if selectors.has_changed(run):  # the trail is written at the commit
-        assert "Data were written since." in client.get(address(world, "runs")).content.decode()
+    casebook.record_event(participant=participant, kind="relapse", occurred="may 2025", by=world.bob)
+    trail_is_written()
+    assert selectors.has_changed(run) is True
+    assert "Data were written since." in client.get(address(world, "runs")).content.decode()
+
+
+def test_every_copy_that_somebody_takes_is_no_data() -> None:
+    tables = {model._meta.db_table for model in apps.get_models()}
+    assert set(_FOLLOWS) <= tables
+    assert {table for table in tables if table.endswith("copy")} <= set(_FOLLOWS)
 
 
 def test_the_api_asks_and_reads(world: World) -> None:

@@ -61,8 +61,10 @@ def answered(made: Trial, django_db_blocker: Any) -> Dataset:
 @pytest.mark.requirement("REC1")
 def test_every_published_number_agrees_or_says_why(rows: dict[str, Reconciled]) -> None:
     differing = [row for row in rows.values() if not row.agrees]
-    assert not [f"{row.id}: {row.published} | {row.computed}" for row in differing if not row.explanation]
-    assert len(rows) - len(differing) >= 112
+    assert not [
+        f"{row.id}: {row.published} | {row.computed}" for row in differing if not (row.explanation and row.because)
+    ]
+    assert len(rows) - len(differing) >= 143
 
 
 @pytest.mark.parametrize(
@@ -80,6 +82,22 @@ def test_every_published_number_agrees_or_says_why(rows: dict[str, Reconciled]) 
         ("controls.gray", "0.00030"),
         ("table2.sum", "58/13/15"),
         ("text.total", "86"),
+        # as the independent check of the reconstruction has them, R with survival and cmprsk
+        ("primary.source.p", "0.62"),
+        ("model.dosing", "2.08 (1.37-3.15), p 0.00060"),
+        ("model.metabolic", "1.84 (1.08-3.15), p 0.026"),
+        ("agvhd_2_4", "1.07 (0.49-2.34), p 0.86"),
+        ("cgvhd", "0.46 (0.17-1.26), p 0.13"),
+        ("relapse.trial", "27% (9-49)"),
+        ("ebv.controls", "20% (13-28)"),
+        ("adenovirus", "0.32 (0.09-1.10), p 0.071"),
+        ("os.bm", "0.23 (0.05-1.00), p 0.033"),
+        ("efs", "0.65 (0.36-1.15), p 0.14"),
+        ("post_hoc.os", "0.37 (0.21-0.67), p 0.00092"),
+        ("post_hoc.controls.without", "40% (26-54)"),
+        ("dose.bone_marrow.p", "0.00059"),
+        ("follow_up.controls", "133.5 (115.0-152.0)"),
+        ("table1.cmv.p", "0.91"),
     ],
 )
 def test_the_numbers_the_trial_is_known_by(rows: dict[str, Reconciled], row: str, computed: str) -> None:

@@ -1,8 +1,8 @@
 """Published numbers beside those computed from the data, each by a named method; no difference is hidden.
 
 The published numbers of a trial are data (``analysis/published/<trial>.yaml``): id, quantity, the number as it is
-printed, the method with its parameters, and, where the two differ, the explanation. The functions here are pure and
-print their result in the form of the publication, so that "agrees" is plain equality of text.
+printed, the method with its parameters, and, where the two differ, the explanation and where it lies. The functions
+here are pure and print their result in the form of the publication, so that "agrees" is plain equality of text.
 """
 
 from __future__ import annotations
@@ -10,16 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from analysis.domain.reconciliation import cohort, trial
-from analysis.domain.reconciliation.frame import AdverseEventCell, Case, Facts, Reconciled
+from analysis.domain.reconciliation import cohort, endpoints, trial
+from analysis.domain.reconciliation.frame import AdverseEventCell, Because, Case, Facts, Reconciled
 
-__all__ = ["METHODS", "AdverseEventCell", "Case", "Facts", "Reconciled", "reconcile"]
+__all__ = ["METHODS", "AdverseEventCell", "Because", "Case", "Facts", "Reconciled", "reconcile"]
 
-METHODS: Mapping[str, Callable[[Facts, Mapping[str, Any]], str]] = {**trial.METHODS, **cohort.METHODS}
+METHODS: Mapping[str, Callable[[Facts, Mapping[str, Any]], str]] = {
+    **trial.METHODS,
+    **cohort.METHODS,
+    **endpoints.METHODS,
+}
 
 
 def reconcile(rows: Sequence[Mapping[str, Any]], facts: Facts) -> tuple[Reconciled, ...]:
-    """Every published row beside its computed number; KeyError names a method that does not exist."""
+    """Every published row beside its computed number; KeyError names a method or a reason that does not exist."""
     reconciled = []
     for row in rows:
         name = row["method"]
@@ -37,6 +41,7 @@ def reconcile(rows: Sequence[Mapping[str, Any]], facts: Facts) -> tuple[Reconcil
                 computed=computed,
                 method=row.get("how", name.replace("_", " ")),
                 explanation=row.get("explanation", ""),
+                because=Because[row["because"].upper()] if "because" in row else None,
             )
         )
     return tuple(reconciled)

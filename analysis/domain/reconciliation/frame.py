@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
+from enum import StrEnum
 from typing import Any
 
 from analysis.domain.simon import TwoStage
@@ -15,7 +16,8 @@ class Case:
     """One participant or external control, with what reconciliation asks of them. Days count from the anchor.
 
     ``rows`` are the entries of repeating forms, each item -> value, ``DAY`` the study day; ``events`` the first day of
-    a kind, and of a kind with its grade (``chronic_gvhd:severe``).
+    a kind, and of a kind with its grade (``chronic_gvhd:severe``); ``times`` days and cause (1 reached, 2 competing,
+    0 neither) of each endpoint of the definition. ``first_given_day`` is the study day of the first dose.
     """
 
     number: str
@@ -34,7 +36,10 @@ class Case:
     values: Mapping[str, str] = field(default_factory=dict)
     rows: Mapping[str, tuple[Mapping[str, str], ...]] = field(default_factory=dict)
     events: Mapping[str, int] = field(default_factory=dict)
+    times: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     followed_to_day: int | None = None
+    given_mg: Decimal | None = None
+    first_given_day: int | None = None
     given_mg_per_kg: Decimal | None = None
     given_over_planned: Decimal | None = None
 
@@ -70,6 +75,15 @@ class Facts:
         return [case for case in self.cases if case.group == name]
 
 
+class Because(StrEnum):
+    """Where a difference comes from; a row that differs names one."""
+
+    PUBLICATION = "the publication contradicts itself"
+    METHOD = "the publication does not say how"
+    RECONSTRUCTION = "the reconstruction cannot hold it"
+    BESIDE = "computed beside what is printed"
+
+
 @dataclass(frozen=True)
 class Reconciled:
     """One row: what is printed, what is computed, how, and why they differ where they do."""
@@ -80,6 +94,7 @@ class Reconciled:
     computed: str
     method: str
     explanation: str = ""
+    because: Because | None = None
 
     @property
     def agrees(self) -> bool:
