@@ -51,6 +51,8 @@ class ResultSerializer(serializers.ModelSerializer[LabResult]):
             "unit",
             "lower_limit",
             "upper_limit",
+            "lloq",
+            "lloq_as_written",
             "missing_reason",
             "revision",
         ]
@@ -97,6 +99,13 @@ class WrittenSerializer(serializers.Serializer[Any]):
     unit = serializers.CharField(max_length=40, required=False, default="", allow_blank=True)
     lower_limit = serializers.CharField(max_length=40, required=False, default="", allow_blank=True)
     upper_limit = serializers.CharField(max_length=40, required=False, default="", allow_blank=True)
+    lloq = serializers.CharField(
+        max_length=40,
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="Lower limit of quantification of the assay, in the unit of the value.",
+    )
 
 
 class NewDrawSerializer(serializers.Serializer[Any]):
@@ -111,6 +120,9 @@ class NewDrawSerializer(serializers.Serializer[Any]):
 class CorrectionSerializer(WrittenSerializer):
     lower_limit = serializers.CharField(max_length=40, required=False, allow_blank=True)
     upper_limit = serializers.CharField(max_length=40, required=False, allow_blank=True)
+    lloq = serializers.CharField(
+        max_length=40, required=False, allow_blank=True, help_text="Empty takes the limit away; left out, it stays."
+    )
     revision = serializers.IntegerField(help_text="The version that was read.")
     reason = serializers.CharField(max_length=500)
 
@@ -193,7 +205,7 @@ class Draws(generics.ListAPIView[LabDraw], CasebookView):
         except DateEntryError as error:
             raise ValidationError({"sampled_at": [str(error)]}) from None
         values = {
-            address: Written(one["value"], one["unit"], one["lower_limit"], one["upper_limit"])
+            address: Written(one["value"], one["unit"], one["lower_limit"], one["upper_limit"], one["lloq"])
             for address, one in sent["results"].items()
         }
         draw = actions.record_draw(

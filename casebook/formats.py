@@ -50,7 +50,8 @@ class Change:
     def old(self) -> str:
         if self.result is None:
             return ""
-        return f"{self.result.value_as_written or self.result.missing_reason} {self.result.unit_as_written}".strip()
+        was = f"{self.result.value_as_written or self.result.missing_reason} {self.result.unit_as_written}".strip()
+        return _with_limit(was, self.result.lloq_as_written)
 
     @property
     def in_computations(self) -> str:
@@ -58,7 +59,14 @@ class Change:
 
     @property
     def new(self) -> str:
-        return f"{self.read.value_as_written or self.read.missing_reason} {self.read.unit_as_written}".strip()
+        found = f"{self.read.value_as_written or self.read.missing_reason} {self.read.unit_as_written}".strip()
+        # A limit that the file does not name stays as it is recorded.
+        kept = self.result.lloq_as_written if self.result is not None else ""
+        return _with_limit(found, self.read.lloq_as_written or kept)
+
+
+def _with_limit(said: str, lloq: str) -> str:
+    return f"{said} (LLOQ {lloq})" if lloq else said
 
 
 @dataclass(frozen=True)
@@ -198,7 +206,7 @@ def _read_row(
     if moment > timezone.now():
         return Rejection(row.row, headings["sampled_at"], "The sample lies in the future.")
     try:
-        read = read_result(analyte, Written(row.value, row.unit, row.lower_limit, row.upper_limit))
+        read = read_result(analyte, Written(row.value, row.unit, row.lower_limit, row.upper_limit, row.lloq))
     except ResultRefused as refused:
         return Rejection(row.row, headings.get(refused.column, headings["value"]), str(refused))
     return Change(
@@ -272,5 +280,9 @@ def _is_same(result: LabResult, read: ReadResult) -> bool:
         return False
     return all(
         new is None or new == old
-        for new, old in ((read.lower_limit, result.lower_limit), (read.upper_limit, result.upper_limit))
+        for new, old in (
+            (read.lower_limit, result.lower_limit),
+            (read.upper_limit, result.upper_limit),
+            (read.lloq, result.lloq),
+        )
     )

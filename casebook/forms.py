@@ -344,6 +344,9 @@ class LabRow:
     ghost: str
     value: str
     error: str
+    takes_lloq: bool = False
+    lloq: str = ""
+    lloq_ghost: str = ""
 
     @property
     def id(self) -> str:
@@ -357,6 +360,11 @@ class LabGrid:
     draws: tuple[LabDraw, ...]
     rows: tuple[LabRow, ...]
 
+    @property
+    def takes_lloq(self) -> bool:
+        """Whether a limit of quantification can be typed: one analyte at least follows an assay."""
+        return any(row.takes_lloq for row in self.rows)
+
 
 EARLIER_DRAWS = 4
 
@@ -367,6 +375,7 @@ def lab_grid(
     panel_id: str = "",
     typed: Mapping[str, str] | None = None,
     chosen_units: Mapping[str, str] | None = None,
+    lloqs: Mapping[str, str] | None = None,
     problems: Iterable[Problem] = (),
 ) -> LabGrid:
     """The analytes of a panel (or all of them) by the last four draws that hold one of them."""
@@ -384,7 +393,9 @@ def lab_grid(
             last.setdefault(result.analyte, result)
     draws.reverse()
     refused = {problem.item: problem.sentence for problem in problems}
-    rows = [_lab_row(analyte, draws, last, typed or {}, chosen_units or {}, refused) for analyte in analytes]
+    rows = [
+        _lab_row(analyte, draws, last, typed or {}, chosen_units or {}, lloqs or {}, refused) for analyte in analytes
+    ]
     return LabGrid(panel, protocol.panels, tuple(draws), tuple(rows))
 
 
@@ -400,6 +411,7 @@ def _lab_row(
     last: Mapping[str, LabResult],
     typed: Mapping[str, str],
     chosen: Mapping[str, str],
+    lloqs: Mapping[str, str],
     refused: Mapping[str, str],
 ) -> LabRow:
     address = f"{analyte.form}.{analyte.id}"
@@ -422,6 +434,9 @@ def _lab_row(
         ghost,
         typed.get(address, ""),
         refused.get(address, ""),
+        takes_lloq=analyte.per_assay,
+        lloq=lloqs.get(address, ""),
+        lloq_ghost=before.lloq_as_written if before else "",
     )
 
 

@@ -125,6 +125,10 @@ class LabResult(models.Model):
     unit = models.CharField(max_length=20, blank=True, help_text="canonical unit")
     lower_limit = models.DecimalField(max_digits=20, decimal_places=8, null=True, help_text="LLN, canonical unit")
     upper_limit = models.DecimalField(max_digits=20, decimal_places=8, null=True, help_text="ULN, canonical unit")
+    lloq = models.DecimalField(
+        max_digits=20, decimal_places=8, null=True, help_text="lower limit of quantification, canonical unit"
+    )
+    lloq_as_written = models.CharField(max_length=40, blank=True, help_text="in the unit as written")
     missing_reason = models.CharField(max_length=5, blank=True)
     revision = models.PositiveIntegerField(default=1)
     recorded_at = models.DateTimeField(auto_now_add=True)
@@ -132,6 +136,10 @@ class LabResult(models.Model):
 
     class Meta:
         constraints = [
+            models.CheckConstraint(
+                condition=Q(lloq__isnull=True, lloq_as_written="") | (Q(lloq__gt=0) & ~Q(lloq_as_written="")),
+                name="casebook_labresult_lloq_pair",
+            ),
             models.UniqueConstraint(fields=["draw", "analyte"], name="casebook_labresult_unique"),
             models.CheckConstraint(
                 condition=(Q(value__isnull=False) & ~Q(unit="") & Q(missing_reason=""))
@@ -149,6 +157,11 @@ class LabResult(models.Model):
     def in_computations(self) -> str:
         """The canonical value as it is shown; empty without one."""
         return f"{self.qualifier}{plain(self.value)} {self.unit}" if self.value is not None else ""
+
+    @property
+    def quantified_from(self) -> str:
+        """The limit of quantification in the canonical unit; empty where the laboratory gave none."""
+        return f"{plain(self.lloq)} {self.unit}".strip() if self.lloq is not None else ""
 
     @property
     def limits(self) -> str:

@@ -19,11 +19,12 @@ from django.utils import timezone
 
 from accounts.roles import Permission
 from audit.models import FieldChange
+from casebook.domain import lab_files
 from casebook.domain.answers import YES_NO_WORDS, FormAnswer, Moment, observed
 from casebook.domain.clinical_events import EventKind, details_of
 from casebook.domain.entries import EntryStatus, PlaceStatus, place_status
 from casebook.domain.places import GIVEN, entry_forms, is_typed, sex_code
-from casebook.domain.results import Written, read_result
+from casebook.domain.results import unusual
 from casebook.models import ClinicalEvent, FormEntry, LabDraw, LabImport, LabResult
 from trials.domain.answers import Answer as Truth
 from trials.domain.conditions import MISSING, Observed
@@ -60,6 +61,7 @@ class LabPoint:
     unit_as_written: str
     lower_limit: Decimal | None
     upper_limit: Decimal | None
+    lloq: Decimal | None
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ def _points(results: QuerySet[LabResult]) -> Iterator[LabPoint]:
         "unit_as_written",
         "lower_limit",
         "upper_limit",
+        "lloq",
     )
     # Rows without a value were left out by whoever asks.
     return (LabPoint(*row) for row in rows.iterator(chunk_size=2000))  # type: ignore[arg-type]
@@ -717,6 +720,7 @@ def result_history(result: LabResult) -> list[HistoryRow]:
         "missing_reason": "No value",
         "lower_limit": "Lower limit",
         "upper_limit": "Upper limit",
+        "lloq_as_written": "Limit of quantification",
     }
     changes = FieldChange.objects.filter(table_name="casebook_labresult", row_id=str(result.pk)).order_by("-trail_id")
     rows = [_history(change, named[change.field]) for change in changes if change.field in named]
@@ -792,9 +796,17 @@ def questions_on(draw: LabDraw) -> list[str]:
     protocol = draw.participant.protocol
     sentences: list[str] = []
     for result in draw.results.filter(value__isnull=False):
-        written = Written(result.value_as_written, result.unit_as_written)
-        sentences += read_result(protocol.analyte(result.analyte), written).questions
+        assert result.value is not None
+        analyte = protocol.analyte(result.analyte)
+        sentences += unusual(analyte, result.value, result.qualifier, result.lloq)
     return sentences
+
+
+def lab_template(trial: Trial) -> str:
+    """A laboratory file to fill in, with the protocol's first analyte of an assay (or its first one) as example."""
+    analytes = trial.protocol.analytes
+    shown = next((one for one in analytes if one.form == "PC" and one.per_assay), analytes[0] if analytes else None)
+    return lab_files.template(f"{shown.form}.{shown.id}" if shown else "", shown.canonical_unit if shown else "")
 
 
 def laboratories(membership: Membership) -> list[str]:
@@ -853,6 +865,8 @@ class RecordedResult:
     unit: str
     lower_limit: Decimal | None
     upper_limit: Decimal | None
+    lloq: Decimal | None
+    lloq_as_written: str
     missing_reason: str
     revision: int
     recorded_at: datetime
@@ -913,6 +927,8 @@ def recorded_results(participants: QuerySet[Participant]) -> tuple[int, Iterator
         "unit",
         "lower_limit",
         "upper_limit",
+        "lloq",
+        "lloq_as_written",
         "missing_reason",
         "revision",
         "recorded_at",

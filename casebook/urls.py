@@ -26,6 +26,7 @@ urlpatterns = [
     path(f"{_OF}/eligibility/<slug:criterion>/waive/", enrolment.waive, name="waive"),
     path(f"{_OF}/enrol/", enrolment.enrol, name="enrol"),
     path("labs/imports/", laboratory.lab_imports, name="lab_imports"),
+    path("labs/imports/template.csv", laboratory.lab_template, name="lab_template"),
     path("labs/imports/<int:lab_import>/", laboratory.lab_import, name="lab_import"),
     path("labs/imports/<int:lab_import>/rejected.csv", laboratory.rejections, name="rejections"),
     path("casebook/worklist/", casebook.worklist, name="worklist"),

@@ -8,6 +8,7 @@ the column, which ``codebook.within`` takes out.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -587,6 +588,8 @@ def lab_results(extent: Extent) -> list[Table]:
             result.unit,
             result.lower_limit,
             result.upper_limit,
+            result.lloq,
+            result.lloq_as_written,
             result.missing_reason,
             result.revision,
             result.recorded_at,
@@ -616,6 +619,8 @@ def lab_results(extent: Extent) -> list[Table]:
         Column("unit", "Canonical unit"),
         Column("lower_limit", "Lower limit of normal of the laboratory, canonical unit", NUMBER),
         Column("upper_limit", "Upper limit of normal of the laboratory, canonical unit", NUMBER),
+        Column("lloq", "Lower limit of quantification of the assay, canonical unit", NUMBER),
+        Column("lloq_as_written", "Lower limit of quantification, unit as written"),
         Column("value_miss", "Why there is no value", codes=MISSING),
         Column("revision", "How many times the result was written", INTEGER),
         Column("recorded_at", "When it was recorded", DATETIME),
@@ -884,7 +889,8 @@ NONMEM_NOTES = (
     "TIME is in hours from the start of a participant's first infusion, from exact moments. A level whose time of day",
     "is not known is left out and counted in nonmem.csv. An interrupted infusion is several records.",
     "Who was given no infusion has no clock, and stands in no file.",
-    "BLQ: DV is null, MDV is 1, LLOQ is the limit. Above the upper limit: DV is null, MDV is 1, BLQ is 2.",
+    "BLQ: DV is null, MDV is 1, LLOQ is the limit; a number below LLOQ, and 'not detected' with a limit, are BLQ too.",
+    "LLOQ is that of the level, else of the protocol. Above the upper limit: DV is null, MDV is 1, BLQ is 2.",
     "Weight and lymphocytes are those of the record's date or the latest before it; WTLOCF and ALCLOCF say which.",
 )
 
@@ -910,20 +916,26 @@ def nonmem(extent: Extent) -> list[Table]:
         zone = zones[pk]
         given.setdefault(pk, []).append(nm.Dose(started.astimezone(zone), stopped.astimezone(zone), mg, product))
     levels: dict[_LevelFile, dict[int, list[nm.Sample]]] = {}
-    without_time: dict[int, int] = {}
+    left_out: dict[int, Counter[str]] = {}
     analytes = _level_analytes(extent)
     for address, analyte in analytes.items():
-        for point in casebook.lab_series(extent.trial, address, participants=list(extent.subjects)):
+        points = casebook.results_of_trial(
+            extent.trial, participants=list(extent.subjects), addresses=[address], undetected=True
+        )
+        for point in points:
             pk = point.participant_id
-            if not point.has_time:
-                without_time[pk] = without_time.get(pk, 0) + 1
+            lloq = point.lloq if point.lloq is not None else analyte.lloq
+            why = "time" if not point.has_time else "limit" if point.qualifier == "nd" and lloq is None else ""
+            if why:
+                left_out.setdefault(pk, Counter())[why] += 1
                 continue
             products = {dose.product for dose in given.get(pk, ())}
             if len(products) != 1:
                 continue
             at = point.sampled_at.astimezone(zones[pk])
-            sample = nm.Sample(at, point.value, point.unit, address, point.laboratory, point.qualifier, analyte.lloq)
-            file = _LevelFile(address, point.unit, point.laboratory, products.pop())
+            unit = point.unit or analyte.canonical_unit
+            sample = nm.Sample(at, point.value, unit, address, point.laboratory, point.qualifier, lloq)
+            file = _LevelFile(address, unit, point.laboratory, products.pop())
             levels.setdefault(file, {}).setdefault(pk, []).append(sample)
     if not levels:  # the columns are told even where there is nothing to tell of anybody yet
         levels = {
@@ -934,7 +946,7 @@ def nonmem(extent: Extent) -> list[Table]:
     ids = {pk: number for number, pk in enumerate(sorted(given), start=1)}
     files = sorted(levels, key=lambda one: (one.analyte, one.assay, one.unit, one.product))
     tables = [_level_table(extent, place, file, levels[file], given, ids) for place, file in enumerate(files, start=1)]
-    return [_level_map(extent, given, levels, files, ids, without_time), *tables]
+    return [_level_map(extent, given, levels, files, ids, left_out), *tables]
 
 
 def _level_analytes(extent: Extent) -> dict[str, Analyte]:
@@ -953,19 +965,21 @@ def _level_map(
     levels: Mapping[_LevelFile, Mapping[int, list[nm.Sample]]],
     files: list[_LevelFile],
     ids: Mapping[int, int],
-    without_time: Mapping[int, int],
+    left_out: Mapping[int, Counter[str]],
 ) -> Table:
     def row(pk: int) -> Row:
         names = [f"nonmem_{place}.csv" for place, file in enumerate(files, start=1) if pk in levels[file]]
         products = {dose.product for dose in given[pk]}
         why = f"more than one product: {', '.join(sorted(products))}" if len(products) > 1 else ""
-        return (*extent.subjects[pk].keys, ids[pk], ";".join(names), without_time.get(pk, 0), why)
+        counts = left_out.get(pk, Counter())
+        return (*extent.subjects[pk].keys, ids[pk], ";".join(names), counts["time"], counts["limit"], why)
 
     columns = (
         *KEYS,
         Column("ID", "Number in the numeric files", INTEGER),
         Column("files", "Numeric files that hold levels of the participant, separated by ;"),
         Column("levels_without_time", "Levels left out because only their day is known", INTEGER),
+        Column("levels_without_limit", "Levels “not detected” left out because no limit is known", INTEGER),
         Column("left_out", "Why the participant stands in no file"),
     )
 

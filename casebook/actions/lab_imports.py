@@ -146,6 +146,8 @@ def _write(plan: LabPlan) -> None:
             "unit",
             "lower_limit",
             "upper_limit",
+            "lloq",
+            "lloq_as_written",
             "missing_reason",
             "revision",
             "changed_at",
@@ -157,5 +159,5 @@ def _write(plan: LabPlan) -> None:
 def _corrected(row: Change) -> LabResult:
     assert row.result is not None
     lower, upper = row.read.lower_limit is not None, row.read.upper_limit is not None
-    change(row.result, row.read, lower=lower, upper=upper)
+    change(row.result, row.read, lower=lower, upper=upper, lloq=row.read.lloq is not None)
     return row.result

@@ -98,17 +98,22 @@ def correct_result(
     revision: int,
     lower_limit: str | None = None,
     upper_limit: str | None = None,
+    lloq: str | None = None,
 ) -> LabResult:
-    """Correct a result; the value that it had stays in the audit trail, with ``reason``. Limits left out stay."""
+    """Correct a result; the value that it had stays in the audit trail, with ``reason``. Limits left out stay.
+
+    An empty ``lloq`` takes the limit of quantification away.
+    """
     check_can_record(by, result.draw.participant, what="correct a laboratory result")
     locked(result.draw.participant)
     result = LabResult.objects.select_related("draw__participant").get(pk=result.pk)
     analyte = result.draw.participant.protocol.analyte(result.analyte)
     try:
-        read = read_result(analyte, Written(text, unit, lower_limit or "", upper_limit or ""))
+        read = read_result(analyte, Written(text, unit, lower_limit or "", upper_limit or "", lloq or ""))
     except ResultRefused as refused:
         raise Refused((Problem(result.analyte, str(refused)),)) from None
-    if is_same(result, read, limits=lower_limit is not None or upper_limit is not None):
+    is_limit_same = lloq is None or (result.lloq, result.lloq_as_written) == (read.lloq, read.lloq_as_written)
+    if is_limit_same and is_same(result, read, limits=lower_limit is not None or upper_limit is not None):
         return result
     if revision != result.revision:
         raise Conflict(
@@ -118,7 +123,7 @@ def correct_result(
     if not reason.strip():
         raise Refused((Problem("reason", "Say why the result changes; it stands in the audit trail."),))
     with audit.context.context(by=by, reason=reason.strip()):
-        change(result, read, lower=lower_limit is not None, upper=upper_limit is not None)
+        change(result, read, lower=lower_limit is not None, upper=upper_limit is not None, lloq=lloq is not None)
         result.save()
         observation_recorded.send(sender=LabResult, participant_ids=(result.draw.participant_id,))
     return result
@@ -219,7 +224,11 @@ def is_same(result: LabResult, read: ReadResult, *, limits: bool = True) -> bool
         return same
     return same and all(
         new is None or old == new
-        for old, new in ((result.lower_limit, read.lower_limit), (result.upper_limit, read.upper_limit))
+        for old, new in (
+            (result.lower_limit, read.lower_limit),
+            (result.upper_limit, read.upper_limit),
+            (result.lloq, read.lloq),
+        )
     )
 
 
@@ -234,11 +243,13 @@ def as_result(draw: LabDraw, read: ReadResult) -> LabResult:
         unit=read.unit,
         lower_limit=read.lower_limit,
         upper_limit=read.upper_limit,
+        lloq=read.lloq,
+        lloq_as_written=read.lloq_as_written,
         missing_reason=read.missing_reason,
     )
 
 
-def change(result: LabResult, read: ReadResult, *, lower: bool, upper: bool) -> None:
+def change(result: LabResult, read: ReadResult, *, lower: bool, upper: bool, lloq: bool) -> None:
     """Put what was read into the row, which keeps the limits that were not written; the caller saves it."""
     result.value_as_written, result.qualifier = read.value_as_written, read.qualifier
     result.unit_as_written, result.value, result.unit = read.unit_as_written, read.value, read.unit
@@ -247,6 +258,8 @@ def change(result: LabResult, read: ReadResult, *, lower: bool, upper: bool) -> 
         result.lower_limit = read.lower_limit
     if upper:
         result.upper_limit = read.upper_limit
+    if lloq:
+        result.lloq, result.lloq_as_written = read.lloq, read.lloq_as_written
     result.revision += 1
     result.changed_at = timezone.now()
 

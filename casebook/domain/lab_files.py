@@ -27,6 +27,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "unit": ("unit", "units", "lborresu"),
     "lower_limit": ("lowerlimit", "lln", "lbornrlo"),
     "upper_limit": ("upperlimit", "uln", "lbornrhi"),
+    "lloq": ("lloq", "loq", "limitofquantification", "lblloq", "pclloq"),
     "laboratory": ("laboratory", "lab", "lbnam"),
     "specimen": ("specimen", "lbspec"),
 }
@@ -55,6 +56,7 @@ class LabFileRow:
     unit: str
     lower_limit: str = ""
     upper_limit: str = ""
+    lloq: str = ""
     laboratory: str = ""
     specimen: str = ""
 
@@ -74,6 +76,22 @@ class LabFileRefused(ValueError):
     def __init__(self, reason: str, *, row: int = 1, column: str = "") -> None:
         super().__init__(reason)
         self.rejection = Rejection(row, column, reason)
+
+
+def template(analyte: str, unit: str) -> str:
+    """A file to fill in: the header and two rows that show a result and one below the limit of quantification.
+
+    The participant of the rows is nobody's number: a row that is left in is rejected.
+    """
+    rows = (
+        tuple(COLUMNS),
+        ("EXAMPLE-1", "2026-11-12 14:05", analyte, "12.5", unit, "", "", "0.5", "Assay A", "blood"),
+        ("EXAMPLE-1", "2026-11-13 09:55", analyte, "<0.5", unit, "", "", "0.5", "Assay A", "blood"),
+    )
+    out = io.StringIO(newline="")
+    csv.writer(out).writerows(rows)
+    # The mark at the beginning tells spreadsheets that the file is UTF-8; it is read over when the file comes back.
+    return f"\ufeff{out.getvalue()}"
 
 
 def too_large(size_bytes: int) -> str:

@@ -28,12 +28,16 @@ _STEP = Decimal(1).scaleb(-MAX_DECIMALS)
 
 @dataclass(frozen=True)
 class Written:
-    """A result as it stands on the laboratory's report, with the limits of normal printed beside it."""
+    """A result as it stands on the laboratory's report, with the limits of normal printed beside it.
+
+    ``lloq`` is the lower limit of quantification of the assay, in the unit of the result.
+    """
 
     text: str
     unit: str = ""
     lower_limit: str = ""
     upper_limit: str = ""
+    lloq: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class ReadResult:
     lower_limit: Decimal | None
     upper_limit: Decimal | None
     missing_reason: str
+    lloq: Decimal | None = None
+    lloq_as_written: str = ""
     questions: tuple[str, ...] = ()
 
 
@@ -78,7 +84,9 @@ def read_result(analyte: Analyte, written: Written) -> ReadResult:
     if text.upper() in MISSING_REASONS:
         return ReadResult(address, "", "", "", None, "", None, None, text.upper())
     if analyte.per_assay and text.lower() in NOT_DETECTED:
-        return ReadResult(address, text, NOT_DETECTED_QUALIFIER, unit, None, "", None, None, "")
+        limit, limit_text = _lloq(analyte, written, unit, None, "")
+        qualifier = NOT_DETECTED_QUALIFIER
+        return ReadResult(address, text, qualifier, unit, None, "", None, None, "", limit, limit_text)
     if not unit:
         allowed = ", ".join(_units_of(analyte))
         raise ResultRefused(f"{analyte.label} {text} has no unit. Give one of {allowed}.", column="unit")
@@ -100,6 +108,7 @@ def read_result(analyte: Analyte, written: Written) -> ReadResult:
             f"{analyte.label}: the lower limit {written.lower_limit} is above the upper limit {written.upper_limit}.",
             column="lower_limit",
         )
+    lloq, lloq_text = _lloq(analyte, written, unit, value, number.qualifier)
     return ReadResult(
         address=address,
         value_as_written=f"{number.qualifier}{number.text}",
@@ -110,7 +119,9 @@ def read_result(analyte: Analyte, written: Written) -> ReadResult:
         lower_limit=lower,
         upper_limit=upper,
         missing_reason="",
-        questions=_questions(analyte, value, number.qualifier),
+        lloq=lloq,
+        lloq_as_written=lloq_text,
+        questions=unusual(analyte, value, number.qualifier, lloq),
     )
 
 
@@ -148,23 +159,55 @@ def _check_unit(analyte: Analyte, text: str, unit: str, value: Decimal) -> None:
     raise ResultRefused(f"{analyte.label}: {text} {unit} is not possible in this unit.{asked}", column="unit")
 
 
-def _limit(analyte: Analyte, text: str, unit: str, column: str) -> Decimal | None:
+def _limit(analyte: Analyte, text: str, unit: str, column: str, name: str = "limit of normal") -> Decimal | None:
     if not text.strip():
         return None
     try:
         number = enter_number(text, unit=unit)
     except NumberEntryError as error:
-        raise ResultRefused(f"{analyte.label}, limit of normal: {error}", column=column) from None
+        raise ResultRefused(f"{analyte.label}, {name}: {error}", column=column) from None
     if number.qualifier:
         raise ResultRefused(
-            f"{analyte.label}, limit of normal: “{text.strip()}” is not a number. Type the limit alone.", column=column
+            f"{analyte.label}, {name}: “{text.strip()}” is not a number. Type the limit alone.", column=column
         )
     return _canonical(analyte, number.value, unit)
 
 
-def _questions(analyte: Analyte, value: Decimal, qualifier: str) -> tuple[str, ...]:
+def _lloq(
+    analyte: Analyte, written: Written, unit: str, value: Decimal | None, qualifier: str
+) -> tuple[Decimal | None, str]:
+    """The limit of quantification in the canonical unit and as written; ``<`` beside it must name the same one."""
+    text = written.lloq.strip()
+    if not text:
+        return None, ""
+    name = "limit of quantification"
+    if not unit:
+        sentence = (
+            f"{analyte.label}, {name} {text[:MAX_TEXT]} has no unit. Give one of {', '.join(_units_of(analyte))}."
+        )
+        raise ResultRefused(sentence, column="unit")
+    limit = _limit(analyte, text, unit, "lloq", name)
+    if limit is None or limit <= 0 or len(text) > MAX_TEXT:
+        rule = f"{analyte.label}, {name}: {text[:MAX_TEXT]} is no number above 0. Check the limit."
+        raise ResultRefused(rule, column="lloq")
+    if qualifier == "<" and value != limit:
+        raise ResultRefused(
+            f"{analyte.label}: {written.text.strip()} and the {name} {text} name two limits. "
+            "Write the same number twice, or leave the limit out.",
+            column="lloq",
+        )
+    return limit, text
+
+
+def unusual(analyte: Analyte, value: Decimal, qualifier: str, lloq: Decimal | None) -> tuple[str, ...]:
+    """What is unusual about a value that is kept."""
     low, high = analyte.plausible_low, analyte.plausible_high
     shown = f"{qualifier}{plain(value)} {analyte.canonical_unit}"
+    if lloq is not None and value < lloq and not qualifier:
+        return (
+            f"{analyte.label}: {shown} lies below its limit of quantification, {plain(lloq)}. It counts as below the "
+            "limit, never as a number. Check both.",
+        )
     if low is not None and value < low and qualifier != "<":
         return (f"{analyte.label}: {shown} is unusually low. Check the value and its unit.",)
     if high is not None and value > high and qualifier != ">":

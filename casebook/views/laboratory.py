@@ -36,7 +36,13 @@ def labs(request: TrialRequest, participant: int) -> HttpResponse:
     posted = request.POST.dict()
     typed = {name[6:]: str(text).strip() for name, text in posted.items() if name.startswith("value:")}
     units = {name[5:]: str(text) for name, text in posted.items() if name.startswith("unit:")}
-    values = {name: Written(text, units.get(name, "")) for name, text in typed.items() if text}
+    lloqs = {name[5:]: str(text).strip() for name, text in posted.items() if name.startswith("lloq:")}
+    values = {
+        name: Written(typed.get(name, ""), units.get(name, ""), lloq=lloqs.get(name, ""))
+        for name in typed
+        if typed[name] or lloqs.get(name)
+    }
+    kept = {"typed": typed, "units": units, "lloqs": lloqs}
     try:
         sampled_at = entered_moment(subject, request.POST.get("sampled_at", ""))
         draw = actions.record_draw(
@@ -48,12 +54,12 @@ def labs(request: TrialRequest, participant: int) -> HttpResponse:
         )
     except DateEntryError as error:
         problems = [Problem("sampled_at", str(error))]
-        return _grid(request, subject, typed=typed, units=units, problems=problems, status=422)
+        return _grid(request, subject, **kept, problems=problems, status=422)
     except ValidationError as refused:
-        return _grid(request, subject, typed=typed, units=units, problems=problems_of(refused), status=422)
+        return _grid(request, subject, **kept, problems=problems_of(refused), status=422)
     except NotPossible as refused:
         problems = [Problem("", str(refused))]
-        return _grid(request, subject, typed=typed, units=units, problems=problems, status=409)
+        return _grid(request, subject, **kept, problems=problems, status=409)
     messages.success(
         request,
         _("%(n)s results of %(day)s are saved.") % {"n": len(values), "day": draw.sampled_on.strftime("%d-%b-%Y")},
@@ -77,6 +83,7 @@ def result(request: TrialRequest, participant: int, result: int) -> HttpResponse
                 result=found,
                 text=request.POST.get("value", ""),
                 unit=request.POST.get("unit", ""),
+                lloq=request.POST.get("lloq"),
                 reason=request.POST.get("reason", ""),
                 revision=revision_of(request),
                 by=request.membership,
@@ -192,6 +199,14 @@ def lab_import(request: TrialRequest, lab_import: int) -> HttpResponse:
 
 
 @member_page
+def lab_template(request: TrialRequest) -> HttpResponse:
+    """A laboratory file to fill in: every column, and two rows that show how results are written."""
+    response = HttpResponse(selectors.lab_template(request.membership.trial), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = 'attachment; filename="laboratory-template.csv"'
+    return response
+
+
+@member_page
 def rejections(request: TrialRequest, lab_import: int) -> HttpResponse:
     """The rejected rows as CSV: row, column, reason."""
     found = selectors.lab_import_for(request.membership, lab_import)
@@ -215,12 +230,13 @@ def _grid(
     *,
     typed: dict[str, str] | None = None,
     units: dict[str, str] | None = None,
+    lloqs: dict[str, str] | None = None,
     problems: list[Problem] | None = None,
     status: int = 200,
 ) -> HttpResponse:
     problems = problems or []
     grid = forms.lab_grid(
-        subject, panel_id=request.GET.get("panel", ""), typed=typed, chosen_units=units, problems=problems
+        subject, panel_id=request.GET.get("panel", ""), typed=typed, chosen_units=units, lloqs=lloqs, problems=problems
     )
     ids = {row.address: row.id for row in grid.rows} | {"sampled_at": "f-sampled_at", "laboratory": "f-laboratory"}
     return show(

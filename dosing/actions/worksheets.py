@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -12,13 +12,24 @@ from django.db import transaction
 from django.utils import timezone
 
 import audit.context
+from casebook.domain.numbers import NumberEntryError, enter_number
 from dosing import selectors
 from dosing.actions.administrations import check_administered, locked
 from dosing.actions.needs import done
 from dosing.domain import nomogram
 from dosing.domain.level_guided import Guided
 from dosing.domain.nomogram import plain
-from dosing.domain.worksheet import GRAFT, METHOD_VERSIONS, WEIGHT, DoseDay, Worksheet, compute, rounded_amounts
+from dosing.domain.worksheet import (
+    GRAFT,
+    METHOD_VERSIONS,
+    NOTHING_FOUND,
+    WEIGHT,
+    DoseDay,
+    Worksheet,
+    as_source_says,
+    compute,
+    rounded_amounts,
+)
 from dosing.models import DoseRelease, DoseVerification, DoseWorksheet
 from dosing.permissions import (
     Conflict,
@@ -359,15 +370,16 @@ def _read_typed(worksheet: DoseWorksheet, typed: Mapping[str, str]) -> dict[str,
             problems[name] = f"Enter {one['label'].lower()} from the source document."
         elif name == GRAFT:
             read[name] = text
+        elif name.startswith("level_") and text.lower() == NOTHING_FOUND:
+            read[name] = NOTHING_FOUND
         else:
-            number = text.replace(",", ".").removeprefix("<")
             try:
-                read[name] = Decimal(number) if len(number) <= 12 else Decimal("NaN")
-            except InvalidOperation:
-                read[name] = Decimal("NaN")
-            value = read[name]
-            if isinstance(value, Decimal) and not value.is_finite():
-                problems[name] = f"“{text}” is not a number. Write {one['label'].lower()} in {one['unit']}."
+                number = enter_number(text)
+            except NumberEntryError as error:
+                problems[name] = f"{error} Write {one['label'].lower()} in {one['unit']}."
+            else:
+                # Below a limit is another finding than the number of that limit.
+                read[name] = f"{number.qualifier}{plain(number.value)}" if number.qualifier else number.value
     if problems:
         raise ValidationError(problems)
     return read
@@ -378,8 +390,8 @@ def _differences(worksheet: DoseWorksheet, read: Mapping[str, Decimal | str]) ->
     found = []
     for one in worksheet.inputs["covariates"]:
         value = read[one["id"]]
-        same = Decimal(one["value"]) == value if isinstance(value, Decimal) else one["value"] == value
-        if not same:
+        typed = plain(value) if isinstance(value, Decimal) else value
+        if typed != as_source_says(one):
             said = f"{plain(value)} {one['unit']}" if isinstance(value, Decimal) else value
             found.append(
                 f"{one['label']} {said} is not what the dose was computed from. "

@@ -30,13 +30,18 @@ DRAWS, SEED = 400, 7648992
 INTERVAL = (5.0, 95.0)
 #: The exposure ends this many days after the last infusion (dosing model: until 0.1 % of the peak, or 60 days).
 TAIL_DAYS = 60.0
+#: The qualifier of a level at which the assay found nothing and gave no number.
+NOT_DETECTED = "nd"
 #: How the proposed doses are found; whoever reads the numbers should know that they rest on few levels.
 ADVICE = "An estimate from few levels is advice to the prescriber, never a precise value."
 
 
 @dataclass(frozen=True)
 class LevelSample:
-    """One drug level as the laboratory wrote it, in the site's time; ``lower_limit`` is that of quantification."""
+    """One drug level as the laboratory wrote it, in the site's time; ``lower_limit`` is that of quantification.
+
+    With the qualifier ``nd`` the assay found nothing: then the limit alone says how little that is.
+    """
 
     value: Decimal
     unit: str
@@ -48,11 +53,27 @@ class LevelSample:
 
     def words(self) -> str:
         at = f"{self.taken_at:%d-%b-%Y %H:%M}" if isinstance(self.taken_at, datetime) else f"{self.taken_at:%d-%b-%Y}"
-        return f"{self.qualifier}{plain(self.value)} {self.unit} of {at}"
+        if self.qualifier == NOT_DETECTED:
+            limit = f" (limit {plain(self.lower_limit)} {self.unit})" if self.lower_limit is not None else ""
+            return f"“not detected”{limit} of {at}"
+        # A number below the limit is told with it: as a number it says nothing.
+        below = (
+            f" (limit {plain(self.lower_limit)})"
+            if self.lower_limit and not self.qualifier and self.is_below_limit
+            else ""
+        )
+        return f"{self.qualifier}{plain(self.value)} {self.unit}{below} of {at}"
 
     @property
     def is_below_limit(self) -> bool:
-        return self.qualifier == "<" or (self.lower_limit is not None and self.value < self.lower_limit)
+        if self.qualifier in ("<", NOT_DETECTED):
+            return self.limit is not None
+        return self.limit is not None and self.value.is_finite() and self.value < self.limit
+
+    @property
+    def limit(self) -> Decimal | None:
+        """Below which number the level lies when it is below the limit; None where no limit is known."""
+        return self.value if self.qualifier == "<" else self.lower_limit
 
 
 @dataclass(frozen=True)
@@ -344,7 +365,10 @@ def _problems_of(level: LevelSample, question: LevelQuestion) -> list[Refusal]:
         highest = f"{plain(algorithm.highest_level)} {algorithm.level_unit}"
         sentence = f"{said} cannot be: {algorithm.name} knows levels above 0 up to {highest}."
         found.append(Refusal(Stop.MAGNITUDE, sentence, "Check value and unit; below the limit is written with “<”."))
-    if level.qualifier not in ("", "<"):
+    if level.qualifier == NOT_DETECTED and level.limit is None:
+        sentence = f"{said} has no limit of quantification, so it does not say how little was there."
+        found.append(Refusal(Stop.AMBIGUOUS, sentence, "Record the limit of the assay beside the level."))
+    elif level.qualifier not in ("", "<", NOT_DETECTED):
         sentence = f"{said} is no exact number."
         found.append(Refusal(Stop.AMBIGUOUS, sentence, "Ask the laboratory for the number, or have it diluted."))
     if not isinstance(level.taken_at, datetime):

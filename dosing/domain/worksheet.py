@@ -35,6 +35,9 @@ ALC_COMPARED_WITHIN = timedelta(days=7)
 ROUNDED_LOW, ROUNDED_HIGH = Decimal("0.90"), Decimal("1.10")
 MG_WITHOUT_CONCENTRATION = Decimal("0.01")
 
+#: What stands for the value of a level at which the assay found nothing.
+NOTHING_FOUND = "not detected"
+
 Moment = datetime | date
 
 
@@ -150,6 +153,12 @@ class Worksheet:
     def total_mg(self) -> Decimal | None:
         """The rounded plan, in mg: the sum of its days."""
         return sum((day.mg for day in self.days), Decimal(0)) if self.days else None
+
+
+def as_source_says(covariate: Mapping[str, object]) -> str:
+    """A stored covariate as its source document writes it, such as ``<0.5``: what the second person types."""
+    value = covariate["value"]
+    return str(value) if value == NOTHING_FOUND else f"{covariate.get('qualifier') or ''}{value}"
 
 
 # --- The methods --------------------------------------------------------------------------------------------------

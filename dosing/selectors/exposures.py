@@ -12,9 +12,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import yaml
 
-from casebook import selectors as casebook
 from dosing.domain.figures.pk_curve import Dose, Sample
-from dosing.domain.level_guided import LevelSample
+from dosing.domain.level_guided import NOT_DETECTED, LevelSample
 from dosing.domain.model_files import to_model
 from dosing.domain.nomogram import sha256
 from dosing.domain.noncompartmental import MeasuredExposure, measured_exposure
@@ -23,7 +22,7 @@ from dosing.domain.population import Estimate, PopulationModel, map_estimate
 from dosing.domain.predicted_exposure import Predicted, PredictedExposure, predicted_exposure
 from dosing.models import DoseWorksheet, DosingModel
 from dosing.permissions import synthetic_allowed
-from dosing.selectors.questions import active_model, dosing_of, graft_moment, level_sample
+from dosing.selectors.questions import active_model, dosing_of, graft_moment, levels_of
 from dosing.selectors.records import administrations_of, course_end, current_worksheet, input_of, plan_of_record
 from trials.domain.definition import Target
 from trials.models import Participant
@@ -266,20 +265,18 @@ def _levels(
     """The levels that are the set's own; the rest is named with the reason, and nothing is converted."""
     if not parameters.analyte:
         return MeasuredLevels()
-    zone = ZoneInfo(participant.site.time_zone)
     samples: list[Sample] = []
     unused: list[str] = []
     days: list[float] = []
     values: list[float] = []
-    for point in casebook.lab_series(participant.trial, parameters.analyte, participants=[participant.pk]):
-        at = point.sampled_at.astimezone(zone).replace(tzinfo=None) if point.has_time else point.sampled_on
-        level, day = level_sample(point, at), (point.sampled_at - graft) / timedelta(days=1)
+    for level, point in levels_of(participant, parameters.analyte):
+        day = (point.sampled_at - graft) / timedelta(days=1)
         why_never = _why_not_drawn(level, parameters)
         if why_never:
             unused.append(f"{level.words()}: {why_never}")
             continue
         below = level.is_below_limit
-        shown = level.lower_limit if below and not level.qualifier and level.lower_limit is not None else level.value
+        shown = level.limit if below and level.limit is not None else level.value
         said = f"{level.words()}, below the limit of quantification" if below else level.words()
         samples.append(Sample(day, float(shown), said, below))
         why_not = _why_not_used(day, below, day in days, given)
@@ -316,6 +313,8 @@ def _why_not_drawn(level: LevelSample, parameters: ParameterSet) -> str:
         )
     if not isinstance(level.taken_at, datetime):
         return "it has a day and no time."
+    if level.qualifier == NOT_DETECTED:
+        return "" if level.limit is not None else "no limit of quantification says how little that is."
     if level.value <= 0:
         return "a level is above 0; below the limit it is written with “<”."
     return "it is no exact number." if level.qualifier not in ("", "<") else ""

@@ -16,7 +16,7 @@ from audit.models import TrailRow
 from casebook import selectors as casebook
 from dosing.domain import nomogram
 from dosing.domain.applicability import Applied, checks_of_protocol
-from dosing.domain.level_guided import GivenInfusion, LevelSample
+from dosing.domain.level_guided import NOT_DETECTED, GivenInfusion, LevelSample
 from dosing.domain.model_files import to_algorithm, to_model
 from dosing.domain.nomogram import Table
 from dosing.domain.refusals import Refusal, Stop
@@ -24,8 +24,8 @@ from dosing.domain.states import TableStatus
 from dosing.domain.table_rules import Bounds
 from dosing.domain.worksheet import (
     METHOD_VERSIONS,
+    NOTHING_FOUND,
     LevelFacts,
-    Moment,
     Question,
     Reading,
     listed_days,
@@ -241,7 +241,7 @@ class _Guide:
             Reading(
                 id=f"level_{count}",
                 label=f"Level of {moment_words(one.taken_at)}",
-                value=one.value,
+                value=NOTHING_FOUND if one.qualifier == NOT_DETECTED else one.value,
                 unit=one.unit,
                 qualifier=one.qualifier,
                 observed_at=one.taken_at,
@@ -288,10 +288,9 @@ def _guide(
     samples: list[tuple[LevelSample, int]] = []
     if analyte and open_days and anchor_day is not None:
         open_on = date_of_day(open_days[0], anchor_day, protocol.anchor.first_day)
-        for point in casebook.lab_series(participant.trial, analyte, participants=[participant.pk]):
-            if point.sampled_on <= open_on:
-                at = point.sampled_at.astimezone(zone).replace(tzinfo=None) if point.has_time else point.sampled_on
-                samples.append((level_sample(point, at), point.result_id))
+        samples = [
+            (one, point.result_id) for one, point in levels_of(participant, analyte) if point.sampled_on <= open_on
+        ]
     begun = any(one.day in open_days for one in given)
     graft_at, has_time = graft_moment(participant, protocol, anchor_day)
     facts = LevelFacts(
@@ -326,17 +325,37 @@ def _level_analyte(protocol: Protocol, unit: str) -> str:
     return next((f"{one.form}.{one.id}" for one in protocol.analytes if one.canonical_unit == unit), "")
 
 
-def level_sample(point: casebook.LabPoint, at: Moment) -> LevelSample:
-    """A laboratory's result as a level; ``at`` is in the site's time."""
-    return LevelSample(
-        value=point.value,
-        unit=point.unit,
-        assay=point.laboratory,
-        taken_at=at,
-        qualifier=point.qualifier,
-        # The result's own limits are those of normal; below quantification is what the laboratory writes with "<".
-        analyte=point.address,
+def levels_of(participant: Participant, address: str) -> list[tuple[LevelSample, casebook.LabPoint]]:
+    """Every level of one analyte in the site's time, also where the assay found nothing, with its result.
+
+    The limit of quantification is the result's own; where the laboratory gave none, that of the definition.
+    """
+    zone = ZoneInfo(participant.site.time_zone)
+    try:
+        analyte = participant.protocol.analyte(address)
+    except KeyError:
+        return []
+    points = casebook.results_of_trial(
+        participant.trial, participants=[participant.pk], addresses=[address], undetected=True
     )
+    return [
+        (
+            LevelSample(
+                value=point.value,
+                # A result without a number has no canonical unit of its own: its limit is in the analyte's.
+                unit=point.unit or analyte.canonical_unit,
+                assay=point.laboratory,
+                taken_at=(
+                    point.sampled_at.astimezone(zone).replace(tzinfo=None) if point.has_time else point.sampled_on
+                ),
+                qualifier=point.qualifier,
+                lower_limit=point.lloq if point.lloq is not None else analyte.lloq,
+                analyte=point.address,
+            ),
+            point,
+        )
+        for point in points
+    ]
 
 
 def graft_moment(participant: Participant, protocol: Protocol, anchor_day: date | None) -> tuple[datetime | None, bool]:

@@ -29,6 +29,7 @@ from casebook import actions as casebook
 from casebook.domain.results import Written
 from dosing import actions as dosing
 from dosing import selectors as dosing_selectors
+from dosing.domain.worksheet import as_source_says
 from dosing.models import DoseWorksheet
 from exchange.actions.extracts import import_extract
 from exchange.domain.extract import Extract, translate
@@ -413,7 +414,7 @@ def _member_at(participant: Participant, username: str, role: str) -> Membership
 def _verified_and_released(participant: Participant, worksheet: DoseWorksheet) -> None:
     """The pharmacist enters the covariates from the source document, independently, and releases the dose."""
     by = _member_at(participant, "pharmacist", "pharmacist")
-    typed = {one["id"]: str(one["value"]) for one in worksheet.inputs["covariates"]}
+    typed = {one["id"]: as_source_says(one) for one in worksheet.inputs["covariates"]}
     dosing.verify_worksheet(worksheet=worksheet, typed=typed, by=by)
     dosing.release_worksheet(worksheet=worksheet, by=by, reason="Compared with the source document.")
 

@@ -39,7 +39,10 @@ class Dose:
 
 @dataclass(frozen=True)
 class Sample:
-    """One level; ``qualifier`` ``<`` makes ``value`` the limit of quantification, ``>`` the upper limit."""
+    """One level; ``qualifier`` ``<`` makes ``value`` the limit of quantification, ``>`` the upper limit.
+
+    With ``nd`` the assay found nothing: then ``lloq`` is the limit. A number below ``lloq`` lies below the limit.
+    """
 
     taken_at: datetime
     value: Decimal
@@ -188,6 +191,8 @@ def _sample(sample: Sample) -> tuple[Cell, ...]:
     known = sample.lloq if sample.lloq is not None else NULL
     if sample.qualifier == "<":
         return NULL, NULL, 0, 1, NULL, sample.value, 1
+    if sample.qualifier == "nd" or (not sample.qualifier and sample.lloq is not None and sample.value < sample.lloq):
+        return NULL, NULL, 0, 1, NULL, known, 1
     if sample.qualifier == ">":
         return NULL, NULL, 0, 1, NULL, NULL, 2
     return NULL, NULL, 0, 0, sample.value, known, 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from decimal import Decimal
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -154,6 +155,29 @@ def test_a_column_of_results_is_saved_and_shown_with_its_flags(world: World, as_
     assert 'class="flag-high">90' in shown and "31-Mar-2025" in shown
     refused = as_("bob").post(page, {**typed, "sampled_at": "soon", "value:LB.ALT": "x"})
     assert refused.status_code == 422 and "not a date" in refused.content.decode()
+
+
+def test_a_limit_of_quantification_is_typed_in_the_grid_and_corrected_on_the_page(world: World, as_) -> None:
+    participant = world.enrolled()
+    page = at("labs", participant)
+    assert "Limit of quantification of Active ATG" in as_("bob").get(page).content.decode()
+    typed = {"sampled_at": "31mar2025 08:30", "laboratory": "LKCH", "unit:PC.ATG_ACTIVE": "AU/mL"}
+    refused = as_("bob").post(page, {**typed, "value:PC.ATG_ACTIVE": "", "lloq:PC.ATG_ACTIVE": "0.7"})
+    assert refused.status_code == 422 and "has no value" in refused.content.decode()
+    assert 'value="0.7"' in refused.content.decode(), "what was typed is not lost"
+    sent = {**typed, "value:PC.ATG_ACTIVE": "6.1", "lloq:PC.ATG_ACTIVE": "0.7"}
+    assert as_("bob").post(page, sent).status_code == 302
+    result = LabResult.objects.get()
+    assert result.lloq == Decimal("0.7")
+    page = at("result", participant, result=result.pk)
+    assert "0.7 AU/mL" in as_("bob").get(page).content.decode()
+    correction = {"value": "6.1", "unit": "AU/mL", "lloq": "0.5", "revision": "1", "reason": "as on the report"}
+    assert as_("bob").post(page, correction).status_code == 302
+    assert as_("bob").post(page, {**correction, "lloq": "", "revision": "2"}).status_code == 302
+    result.refresh_from_db()
+    assert (result.lloq, result.revision) == (None, 3)
+    template = as_("bob").get(at("lab_template"))
+    assert template["Content-Type"].startswith("text/csv") and b"lloq" in template.content
 
 
 def test_a_result_is_corrected_on_its_page(world: World, as_) -> None:

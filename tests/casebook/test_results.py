@@ -22,6 +22,7 @@ ALC = Analyte(
 )  # fmt: skip
 CREA = Analyte(id="CREA", label="Creatinine", canonical_unit="µmol/L", accepted_units=("mg/dL",), decimals=0)
 BILI = Analyte(id="BILI", label="Bilirubin", canonical_unit="mg/dL", accepted_units=("µmol/L",), decimals=2)
+ATG = Analyte(id="ATG", form="PC", label="ATG", canonical_unit="UE/mL", per_assay=True)
 CMV = Analyte(id="CMV", form="VL", label="CMV DNA", canonical_unit="copies/mL", accepted_units=("IU/mL",))
 
 
@@ -68,6 +69,12 @@ def test_a_result_is_read_as_written_and_converted_exactly(
         (CD4, Written("50", "cells/µL", "x"), "lower_limit", "not a number"),
         (CD4, Written("50", "cells/µL", "<5"), "lower_limit", "Type the limit alone"),
         (CD4, Written("50", "cells/µL", "900", "300"), "lower_limit", "above the upper limit"),
+        (ATG, Written("6.1", "UE/mL", lloq="low"), "lloq", "not a number"),
+        (ATG, Written("6.1", "UE/mL", lloq="<0.5"), "lloq", "Type the limit alone"),
+        (ATG, Written("6.1", "UE/mL", lloq="0"), "lloq", "no number above 0"),
+        (ATG, Written("6.1", "UE/mL", lloq="-0.5"), "lloq", "no number above 0"),
+        (ATG, Written("<0.5", "UE/mL", lloq="0.4"), "lloq", "name two limits"),
+        (ATG, Written("not detected", lloq="0.5"), "unit", "has no unit"),
     ],
 )
 def test_what_is_refused_names_the_part_that_is_wrong(
@@ -77,6 +84,30 @@ def test_what_is_refused_names_the_part_that_is_wrong(
         read_result(analyte, written)
     assert refused.value.column == column
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("analyte", "written", "value", "qualifier", "lloq"),
+    [
+        (ATG, Written("6.1", "UE/mL", lloq="0.5"), "6.1", "", "0.5"),
+        (ATG, Written("<0.5", "UE/mL", lloq="0,50"), "0.5", "<", "0.5"),
+        (ATG, Written("<0.5", "UE/mL"), "0.5", "<", None),
+        (ATG, Written("not detected", "UE/mL", lloq="0.5"), None, "nd", "0.5"),
+        (CD4, Written("50", "cells/µL", lloq="10"), "0.05", "", "0.01"),
+    ],
+)
+def test_the_limit_of_quantification_is_kept_in_the_unit_of_its_result(
+    analyte: Analyte, written: Written, value: str | None, qualifier: str, lloq: str | None
+) -> None:
+    read = read_result(analyte, written)
+    assert (read.value, read.qualifier) == (Decimal(value) if value else None, qualifier)
+    assert (read.lloq, read.lloq_as_written) == (Decimal(lloq) if lloq else None, written.lloq)
+
+
+def test_a_number_below_its_limit_of_quantification_is_kept_and_asked_about() -> None:
+    read = read_result(ATG, Written("0.3", "UE/mL", lloq="0.5"))
+    assert (read.value, read.qualifier, read.lloq) == (Decimal("0.3"), "", Decimal("0.5"))
+    assert "below its limit of quantification, 0.5" in read.questions[0]
 
 
 def test_no_result_is_a_reason_and_not_a_value() -> None:

@@ -104,7 +104,7 @@ def infuse(world: World, participant: Participant, number: int, day: int, commen
 
 
 def level(world: World, participant: Participant, text: str, when: datetime, **changes: str) -> None:
-    written = Written(text, changes.get("unit", "UE/mL"))
+    written = Written(text, changes.get("unit", "UE/mL"), lloq=changes.get("lloq", ""))
     casebook.record_draw(
         participant=participant,
         sampled_at=when,
@@ -176,6 +176,9 @@ def test_one_level_changes_nothing_and_the_worker_proposes_on_the_second(guided:
     ("text", "when", "changes", "code"),
     [
         ("<0.1", at(21, 8), {}, "no_below_limit"),
+        ("6.1", at(21, 8), {"lloq": "7"}, "no_below_limit"),
+        ("not detected", at(21, 8), {"lloq": "0.5"}, "no_below_limit"),
+        ("not detected", at(21, 8), {}, "no_ambiguous"),
         ("6.1", at(21, 8), {"assay": "Dutch assay"}, "no_assay"),
         ("6.1", at(20, 12), {}, "no_level_time"),
         ("6.1", at(19, 8), {}, "no_level_time"),
@@ -194,7 +197,33 @@ def test_a_level_that_cannot_be_used_leaves_the_fixed_dose_to_be_signed(
     assert worksheet is not None and worksheet.result["guided"]["proposal"] is None
     assert {"fallback", code} <= {one["code"] for one in worksheet.result["warnings"]}
     assert [day["mg"] for day in worksheet.result["days"]] == ["150"] * 4
-    assert len(list(casebook_selectors.lab_series(guided.trial, "PC.ATG_ACTIVE"))) == 2, "nothing is lost"
+    kept = casebook_selectors.results_of_trial(guided.trial, addresses=["PC.ATG_ACTIVE"], undetected=True)
+    assert len(list(kept)) == 2, "nothing is lost"
+
+
+def test_the_second_person_tells_below_a_limit_from_the_number_of_that_limit(guided: World) -> None:
+    approved(guided)
+    participant = begun(guided)
+    level(guided, participant, "3.4", at(20, 8))
+    level(guided, participant, "<0.5", at(21, 8))
+    worksheet = actions.bring_up_to_date(participant=fresh(participant))
+    assert worksheet is not None
+    typed = {"weight_kg": "60", "level_1": "3.4", "level_2": "0.5"}
+    assert not actions.verify_worksheet(worksheet=worksheet, typed=typed, by=guided.peter).agrees
+    assert actions.verify_worksheet(worksheet=worksheet, typed={**typed, "level_2": "<0.5"}, by=guided.peter).agrees
+
+
+def test_a_level_at_which_nothing_was_found_is_verified_in_these_words(guided: World) -> None:
+    approved(guided)
+    participant = begun(guided)
+    level(guided, participant, "3.4", at(20, 8))
+    level(guided, participant, "not detected", at(21, 8), lloq="0.5")
+    worksheet = actions.bring_up_to_date(participant=fresh(participant))
+    assert worksheet is not None
+    typed = {"weight_kg": "60", "level_1": "3.4", "level_2": "Not detected"}
+    assert actions.verify_worksheet(worksheet=worksheet, typed=typed, by=guided.peter).agrees
+    release = actions.release_worksheet(worksheet=worksheet, by=guided.peter, reason="Fixed dose.")
+    assert [day["mg"] for day in release.worksheet.result["days"]] == ["150"] * 4
 
 
 def test_a_late_level_proposes_nothing(guided: World) -> None:
@@ -298,7 +327,8 @@ def test_the_exposure_is_in_the_unit_and_assay_of_the_set_in_force(guided: World
     parameters = found.parameters
     assert parameters is not None and found.predicted is not None
     assert (parameters.area_unit, parameters.amount_per_mg) == ("UE·day/mL", 0.35)
-    own = parameters.model.individual({name: float(value) for name, value in found.covariates})
+    assert found.levels.estimate is not None, "the levels are there, so the prediction is the participant's own"
+    own = found.levels.estimate.parameters
     course = [Infusion(one.start_day, one.end_day - one.start_day, one.mg * 0.35) for one in found.doses]
     total = float(exposure(own, course, graft_day=0, until_day=60).total[0])
     assert found.predicted.total.value == pytest.approx(total, rel=1e-4)

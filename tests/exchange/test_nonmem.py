@@ -86,6 +86,19 @@ def test_the_golden_file() -> None:
     )  # order of entry is none
 
 
+def test_what_lies_below_its_limit_is_no_number() -> None:
+    half = Decimal("0.5")
+    levels = [
+        replace(sample(at(15, 15), "0.3"), lloq=half),
+        replace(sample(at(15, 16), "0", qualifier="nd"), lloq=half),
+        replace(sample(at(15, 17), "0.5"), lloq=half),
+    ]
+    rows = [row for row in records([replace(CHILD, samples=levels)]) if row[4] == 0]
+    names = list(COLUMNS)
+    found = [[row[names.index(name)] for name in ("DV", "MDV", "LLOQ", "BLQ")] for row in rows]
+    assert found == [[".", 1, half, 1], [".", 1, half, 1], [half, 0, half, 0]]
+
+
 def test_every_cell_is_a_number_or_a_dot() -> None:
     for row in records([CHILD]):
         assert len(row) == len(COLUMNS)
@@ -169,12 +182,17 @@ def test_an_export_holds_a_numeric_file_for_each_assay_and_says_whose_it_is(worl
             comment="given without a release",
             by=world.bob,
         )
-    for day, laboratory, value in ((15, "A", "3.5"), (16, "B", "2.5"), (17, "A", "<0.5")):
+    for day, laboratory, value, lloq in (
+        (15, "A", "3.5", "0.2"),
+        (16, "B", "2.5", ""),
+        (17, "A", "<0.5", ""),
+        (19, "A", "not detected", ""),
+    ):
         casebook.record_draw(
             participant=participant,
             sampled_at=datetime(2025, 3, day, 18),  # noqa: DTZ001
             laboratory=laboratory,
-            values={"PC.ATG_ACTIVE": Written(value, "AU/mL")},
+            values={"PC.ATG_ACTIVE": Written(value, "AU/mL", lloq=lloq)},
             by=world.bob,
         )
     casebook.record_draw(
@@ -187,13 +205,14 @@ def test_an_export_holds_a_numeric_file_for_each_assay_and_says_whose_it_is(worl
     archive = export(world, world.dora, "nonmem")
     (whose,) = archive.rows("nonmem.csv")
     assert (whose["ID"], whose["subject"], whose["levels_without_time"]) == ("1", participant.number, "1")
+    assert whose["levels_without_limit"] == "1"
     assert whose["files"] == "nonmem_1.csv;nonmem_2.csv"
     first, second = archive.rows("nonmem_1.csv"), archive.rows("nonmem_2.csv")
-    assert [(row["TIME"], row["EVID"], row["DV"], row["BLQ"]) for row in first] == [
-        ("0", "1", ".", "0"),
-        ("8", "0", "3.5", "0"),
-        ("24", "1", ".", "0"),
-        ("56", "0", ".", "1"),
+    assert [(row["TIME"], row["EVID"], row["DV"], row["BLQ"], row["LLOQ"]) for row in first] == [
+        ("0", "1", ".", "0", "."),
+        ("8", "0", "3.5", "0", "0.2"),
+        ("24", "1", ".", "0", "."),
+        ("56", "0", ".", "1", "0.5"),
     ]
     assert [row["DV"] for row in second if row["EVID"] == "0"] == ["2.5"]
     readme = archive.text("README.txt")

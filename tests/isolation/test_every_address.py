@@ -105,6 +105,7 @@ ROUTES: dict[str, tuple[Who, Who]] = {
     "casebook:enrol": (May.VIEW_PARTICIPANT, May.ENROL),
     "casebook:lab_imports": (May.VIEW_PARTICIPANT, May.IMPORT_DATA),
     "casebook:lab_import": (May.VIEW_PARTICIPANT, May.IMPORT_DATA),
+    "casebook:lab_template": (MEMBER, MEMBER),
     "casebook:rejections": (May.VIEW_PARTICIPANT, May.VIEW_PARTICIPANT),
     "casebook:worklist": (MEMBER, MEMBER),
     # casebook: API
