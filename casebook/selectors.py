@@ -42,7 +42,7 @@ from trials.selectors import latest_assessment, planned_visits_of, signed_consen
 # --- Plain rows, in bulk ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LabPoint:
     """One result with a value, in the canonical unit; ``as_written`` and ``unit_as_written`` are the laboratory's."""
 
@@ -64,7 +64,7 @@ class LabPoint:
     lloq: Decimal | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class EventPoint:
     """One clinical event that counts; ``occurred`` is ISO 8601, partial where only that is known."""
 
@@ -77,7 +77,7 @@ class EventPoint:
     note: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class EntryRow:
     """One form entry with its answers as stored: item id → ``{value, unit?, qualifier?, missing_reason?}``."""
 

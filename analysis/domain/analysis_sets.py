@@ -14,7 +14,7 @@ from trials.domain.definition import AnalysisSet, Free, GroupKind
 from trials.domain.language import MethodSpec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Person:
     """One participant, as far as the sets ask. ``removed`` and ``evaluable`` may be not known (None).
 

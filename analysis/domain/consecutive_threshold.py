@@ -42,7 +42,7 @@ class Reading(StrEnum):
     UNKNOWN = "not known"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """One result: study day, value with its qualifier in the threshold's unit, and the row it came from."""
 
@@ -57,7 +57,7 @@ class Measurement:
         return "no value" if self.value is None else f"{self.qualifier}{self.value.normalize():f}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CompetingEvent:
     """Something that makes the endpoint impossible. A partial date spans several days and is never completed."""
 
@@ -150,7 +150,7 @@ class Rule:
                 raise ValueError(f"qualifier is {other!r}; it may be <, <=, > or >=.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Evaluability:
     """Whether the participant counts as evaluable (None: not known yet), why, and the ``cause`` that forbids it."""
 
@@ -159,7 +159,7 @@ class Evaluability:
     cause: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """The answer with its reasons. ``evaluability`` is independent of ``status``.
 
@@ -182,7 +182,7 @@ class Outcome:
         return self.evaluability.answer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _OfDate:
     day: int
     reading: Reading

@@ -74,14 +74,14 @@ def _check_counts(threshold: Decimal, operator: str, consecutive_days: int, max_
     check_at_least("max_gap_days", max_gap_days, 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Count:
     day: int
     reading: Reading
     measurement: Measurement
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Series:
     """The counts of one participant: one a day, those that tell; and what a reader should know of the rest."""
 
@@ -110,7 +110,7 @@ def _series(measurements: Iterable[Measurement], threshold: Decimal, operator: s
     return _Series(tuple(c for c in told if c.reading is not Reading.UNKNOWN), flags)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Run:
     """Counts at the threshold one after the other; ``is_open``: the series ends with it, too short so far."""
 
@@ -248,7 +248,7 @@ class PlateletRule:
         return read(cls, parameters, method="platelet_engraftment")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Transfusion:
     """A platelet transfusion, on one day or on one of the days of a partial date."""
 

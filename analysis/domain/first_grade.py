@@ -27,7 +27,7 @@ from analysis.domain.endpoint_outcomes import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Graded:
     """One assessment: the study days it may be of, the limits of its grade, and why they differ where they do."""
 
@@ -51,7 +51,7 @@ class Question:
     verified: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _OfDay:
     day: int
     grade: int

@@ -67,7 +67,7 @@ class Rule:
         return read(cls, parameters, method="viral_reactivation")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ViralLoad:
     """One result in the threshold's unit; 0 is negative. ``<`` with the LLOQ is detected and not quantifiable."""
 
@@ -79,7 +79,7 @@ class ViralLoad:
     row: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Disease:
     """A diagnosis of end-organ disease by the virus; it begins an episode where none is open."""
 
@@ -88,7 +88,7 @@ class Disease:
     row: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Treatment:
     """The start of treatment against the virus."""
 
@@ -96,7 +96,7 @@ class Treatment:
     row: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Episode:
     """From the first day at the threshold (or of disease) to the first day of its resolution; ``end_day`` None: open.
 
@@ -121,7 +121,7 @@ class Episode:
         return self.treatment_day is not None or bool(self.organs)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Records:
     """What is recorded of one virus in one participant, by study day."""
 
@@ -130,7 +130,7 @@ class Records:
     treatments: tuple[Treatment, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Reactivation:
     """The episodes, and the first one after day 0 as an endpoint."""
 
@@ -138,7 +138,7 @@ class Reactivation:
     episodes: tuple[Episode, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Test:
     day: int
     reading: Reading

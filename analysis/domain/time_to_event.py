@@ -134,7 +134,7 @@ ENDPOINTS: Mapping[str, Endpoint] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DatedEvent:
     """Something that happened; of a death also whether relapse of the malignancy was its cause (None: not known)."""
 
@@ -144,7 +144,7 @@ class DatedEvent:
     relapse_related: bool | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class History:
     """What is known of one participant: the origin of time, the events, the last contact, malignancy or not."""
 
@@ -158,7 +158,7 @@ class History:
 Role = Literal["event", "competing", ""]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Span:
     """An event in days from the origin, clipped to what can be; and the roles that it may have."""
 
@@ -169,7 +169,7 @@ class _Span:
     event: DatedEvent
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Placed:
     day: int
     role: Role

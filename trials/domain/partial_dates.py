@@ -38,7 +38,7 @@ class DateEntryError(ValueError):
         self.readings = readings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PartialDate:
     """A year, a month of a year, or a day."""
 
