@@ -9,7 +9,7 @@ from django.db import transaction
 
 import audit.context
 from casebook import selectors
-from casebook.actions.entries import Refused, locked
+from casebook.actions.entries import Refused, lock_all, locked
 from casebook.announcements import observation_recorded
 from casebook.domain.answers import Moment, Problem
 from casebook.domain.clinical_events import EventKind, KnownEvent, ReadEvent, out_of_order, read_event
@@ -141,6 +141,8 @@ def import_events(*, rows: Iterable[EventRow], by: Membership | None, reason: st
     Raises Refused naming the participant of the first row that cannot be kept; nothing is written then. Returns how
     many were written. Follow-up states come with the participants of the file and are not derived here.
     """
+    rows = list(rows)
+    lock_all({row.participant.pk for row in rows})
     moments: dict[int, Moment] = {}
     fresh: list[ClinicalEvent] = []
     known: dict[int, list[ClinicalEvent]] = {}

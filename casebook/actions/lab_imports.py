@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 import audit.context
-from casebook.actions.entries import Refused
+from casebook.actions.entries import Refused, lock_all
 from casebook.actions.laboratory import as_result, change, windows_of
 from casebook.announcements import observation_recorded
 from casebook.domain.answers import Problem
@@ -17,7 +17,7 @@ from casebook.domain.results import visit_of_draw
 from casebook.formats import Change, LabPlan, participants_in, plan_of
 from casebook.models import LabDraw, LabImport, LabResult
 from casebook.permissions import Conflict, check_can_import_labs, check_can_write_import
-from trials.models import Membership, Participant
+from trials.models import Membership
 from trials.permissions import NotPossible
 
 MAX_FILE_NAME = 200
@@ -76,8 +76,7 @@ def write_lab_import(*, lab_import: LabImport, by: Membership, shown: str, reaso
     check_can_write_import(by, lab_import)
     content = bytes(lab_import.content)
     concerned = participants_in(content, by)
-    # In the order of their keys, so that two imports never wait for each other.
-    list(Participant.objects.select_for_update(no_key=True).filter(pk__in=concerned).order_by("pk"))
+    lock_all(concerned)
     plan = plan_of(content, laboratory=lab_import.laboratory, membership=by)
     if plan.sha256 != shown:
         raise Conflict("Results have changed since this file was checked. Look at the differences again.")

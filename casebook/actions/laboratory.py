@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 import audit.context
-from casebook.actions.entries import Refused, locked
+from casebook.actions.entries import Refused, lock_all, locked
 from casebook.announcements import observation_recorded
 from casebook.domain.answers import Problem
 from casebook.domain.results import ReadResult, ResultRefused, VisitWindow, Written, read_result, visit_of_draw
@@ -139,6 +139,7 @@ def import_draws(*, rows: Iterable[DrawRow], by: Membership | None, reason: str 
     by_participant: dict[int, list[DrawRow]] = {}
     for row in rows:
         by_participant.setdefault(row.participant.pk, []).append(row)
+    lock_all(by_participant)
     draws: list[LabDraw] = []
     results: list[LabResult] = []
     for pk, own in by_participant.items():

@@ -15,7 +15,7 @@ from django.utils import timezone
 import audit.context
 from casebook import selectors as casebook
 from dosing import selectors
-from dosing.actions.needs import done, need
+from dosing.actions.needs import done, lock_participants, need
 from dosing.domain.nomogram import plain
 from dosing.models import Administration, CourseEnd, DoseWorksheet
 from dosing.permissions import (
@@ -212,6 +212,7 @@ def import_administrations(*, rows: Iterable[InfusionRow], by: Membership | None
     people = {row.participant.pk: row.participant for row in rows}
     for participant in people.values():
         check_can_import_plan(by, participant)
+    lock_participants(people)
     known = {
         (one.participant_id, one.infusion): one
         for one in Administration.objects.filter(participant__in=people, is_void=False)

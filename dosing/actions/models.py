@@ -10,7 +10,7 @@ from django.utils import timezone
 
 import audit.context
 from dosing import selectors
-from dosing.actions.needs import need_trial
+from dosing.actions.needs import locked_trial, need_trial
 from dosing.domain import nomogram
 from dosing.domain.model_files import ModelFile, differing, parse_model
 from dosing.domain.states import TableStatus
@@ -36,7 +36,7 @@ def enter_model(*, trial: Trial, content: str, by: Membership | None, reason: st
     check_can_enter_table(by, trial, is_synthetic=file.is_synthetic)
     check_synthetic_allowed(trial, is_synthetic=file.is_synthetic)
     sha256 = nomogram.sha256(file.content)
-    Trial.objects.select_for_update().get(pk=trial.pk)
+    Trial.objects.select_for_update(no_key=True).get(pk=trial.pk)
     latest = DosingModel.objects.filter(trial=trial, code=file.code).order_by("-version").first()
     if latest is not None and latest.kind != file.kind and "parameters" in (latest.kind, file.kind):
         raise ValidationError({"content": f"{file.code} is a {latest.get_kind_display()} in this trial; rename one."})
@@ -97,7 +97,7 @@ def approve_model(
     effective_from = effective_from or today
     if effective_from > today:
         raise ValidationError({"effective_from": "Approve the model on the day from which it holds, not before."})
-    Trial.objects.select_for_update().get(pk=model.trial_id)
+    locked_trial(model.trial)
     model = _locked(model)
     check_can_approve_table(by, model)
     _check_intact(model)

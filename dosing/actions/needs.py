@@ -30,6 +30,23 @@ def need_trial(trial: Trial) -> list[int]:
     return need(Participant.objects.filter(trial=trial, is_external=False).enrolled().values_list("pk", flat=True))
 
 
+def locked_trial(trial: Trial) -> None:
+    """Nobody else approves in the trial, and no enrolled person's dose is computed, released or given meanwhile.
+
+    Who is not enrolled is left alone: enrolment locks its places before its participant.
+    """
+    Trial.objects.select_for_update(no_key=True).get(pk=trial.pk)
+    lock_participants(
+        Participant.objects.filter(trial=trial, is_external=False).enrolled().values_list("pk", flat=True)
+    )
+
+
+def lock_participants(participant_ids: Iterable[int]) -> None:
+    """The lock of a single participant's writers, for many: in the order of their keys, as everywhere."""
+    people = Participant.objects.select_for_update(no_key=True).filter(pk__in=list(participant_ids)).order_by("pk")
+    list(people.values_list("pk", flat=True))
+
+
 def done(participant: Participant, *, since: datetime, next_on: date | None) -> None:
     """Take the mark away, or put it off to the day on which the course is judged; a newer mark stays."""
     marks = DoseNeed.objects.filter(participant=participant, since__lte=since)

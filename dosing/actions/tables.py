@@ -11,7 +11,7 @@ from django.utils import timezone
 
 import audit.context
 from dosing import selectors
-from dosing.actions.needs import need_trial
+from dosing.actions.needs import locked_trial, need_trial
 from dosing.domain import nomogram
 from dosing.domain.nomogram import Table
 from dosing.domain.states import TableStatus
@@ -64,7 +64,7 @@ def enter_table(
         raise ValidationError({"cells": broken})
     content = {**nomogram.to_data(table), "code": code}
     sha256 = nomogram.sha256(content)
-    Trial.objects.select_for_update().get(pk=trial.pk)
+    Trial.objects.select_for_update(no_key=True).get(pk=trial.pk)
     known = DosingTable.objects.filter(trial=trial, code=code).order_by("-version")
     latest = known.first()
     if latest is not None and latest.sha256 == sha256 and latest.status != TableStatus.SUPERSEDED:
@@ -143,7 +143,7 @@ def approve_table(
     effective_from = effective_from or today
     if effective_from > today:
         raise ValidationError({"effective_from": "Approve the table on the day from which it holds, not before."})
-    Trial.objects.select_for_update().get(pk=table.trial_id)
+    locked_trial(table.trial)
     table = _locked(table)
     check_can_approve_table(by, table)
     _check_intact(table)
@@ -183,7 +183,7 @@ def put_into_force(
     effective_from = effective_from or timezone.localdate()
     if effective_from > timezone.localdate():
         raise ValidationError({"effective_from": "Put the table into force on the day from which it holds."})
-    Trial.objects.select_for_update().get(pk=table.trial_id)
+    locked_trial(table.trial)
     table = _locked(table)
     check_can_put_into_force(by, table, site)
     known = selectors.sites_of(table)

@@ -154,6 +154,7 @@ def _dates(planned: PlannedVisit) -> dict[str, object]:
 def record_visit(*, visit: Visit, done_on: date, by: Membership, reason: str = "") -> Visit:
     """Record the day a visit took place, inside or outside its window; another day than recorded needs a reason."""
     check_can_record_visit(by, visit)
+    _lock(visit.participant)
     visit = _locked(visit)
     if done_on > timezone.localdate():
         raise ValidationError({"done_on": "A visit that took place lies in the past; this day is still to come."})
@@ -174,6 +175,7 @@ def import_visits(*, rows: Sequence[tuple[Participant, str, date]], by: Membersh
     for site, trial in {(participant.site, participant.trial) for participant, _, _ in rows}:
         check_can_import(by, trial, site)
     people = {participant.pk for participant, _, _ in rows}
+    list(Participant.objects.select_for_update(no_key=True).filter(pk__in=people).order_by("pk"))
     known = {
         (visit.participant_id, visit.code): visit
         for visit in Visit.objects.filter(participant__in=people, code__in={code for _, code, _ in rows})
@@ -208,6 +210,7 @@ def import_visits(*, rows: Sequence[tuple[Participant, str, date]], by: Membersh
 def miss_visit(*, visit: Visit, reason: str, by: Membership) -> Visit:
     """Record that a visit did not take place, and why."""
     check_can_record_visit(by, visit)
+    _lock(visit.participant)
     visit = _locked(visit)
     if not reason.strip():
         raise ValidationError({"reason": "Say why the visit was missed."})
