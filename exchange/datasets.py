@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -28,6 +28,7 @@ from casebook import selectors as casebook
 from casebook.domain.answers import YES_NO_WORDS, FormAnswer, observed
 from casebook.domain.clinical_events import DETAILS, GRADES, EventKind
 from casebook.domain.places import GIVEN, entry_forms, typed_items
+from dosing import selectors as dosing
 from dosing.domain.monitoring import Level, classify
 from dosing.models import Administration, DoseWorksheet
 from exchange.domain import nonmem as nm
@@ -895,6 +896,16 @@ NONMEM_NOTES = (
 )
 
 
+NONMEM_MAP_NOTES = (
+    "The numeric files of 'NONMEM files' with columns for the estimate from each participant's levels (maximum a",
+    "posteriori), the same on every record of a participant; a dot where there is none, and nonmem_map.csv says why.",
+    "It is computed anew from all usable levels by the parameter set in force. The proposal that stands, with the",
+    "levels of its time, is in nonmem_map.csv. An estimate from few levels is mainly the population's value; see SHR..",
+    "Exposures are of the infusions given, to day 60, in the unit of DV x day.",
+    *NONMEM_NOTES,
+)
+
+
 @dataclass(frozen=True)
 class _LevelFile:
     """What one numeric file is of."""
@@ -905,8 +916,55 @@ class _LevelFile:
     product: str
 
 
+@dataclass(frozen=True)
+class _Levels:
+    """What the numeric files hold: infusions and levels by participant, and how many levels they leave out."""
+
+    given: Mapping[int, list[nm.Dose]]
+    levels: Mapping[_LevelFile, Mapping[int, list[nm.Sample]]]
+    left_out: Mapping[int, Counter[str]]
+
+    @cached_property
+    def ids(self) -> dict[int, int]:
+        return {pk: number for number, pk in enumerate(sorted(self.given), start=1)}
+
+    @cached_property
+    def files(self) -> list[_LevelFile]:
+        return sorted(self.levels, key=lambda one: (one.analyte, one.assay, one.unit, one.product))
+
+    def names(self, pk: int, stem: str) -> str:
+        return ";".join(f"{stem}_{n}.csv" for n, one in enumerate(self.files, start=1) if pk in self.levels[one])
+
+    def why_in_none(self, pk: int) -> str:
+        products = {dose.product for dose in self.given[pk]}
+        return f"more than one product: {', '.join(sorted(products))}" if len(products) > 1 else ""
+
+
 def nonmem(extent: Extent) -> list[Table]:
     """Doses, levels and covariates as numeric files, and the map from their ID to the participants, apart."""
+    found = _levels_of(extent)
+    return [_level_map(extent, found), *_level_tables(extent, found)]
+
+
+def nonmem_map(extent: Extent) -> list[Table]:
+    """The same files with what the levels of each participant say of them, and what that rests on, apart."""
+    found = _levels_of(extent)
+    known: dict[int, dosing.EstimatedFromLevels] = {}
+
+    def estimates(pks: Sequence[int]) -> Mapping[int, dosing.EstimatedFromLevels]:
+        # An estimate takes a tenth of a second, and both files ask for it.
+        rows = extent.participants.filter(pk__in=[pk for pk in pks if pk not in known])
+        for participant in rows.select_related("protocol_version__trial", "trial", "site"):
+            known[participant.pk] = dosing.estimated_from_levels(participant)
+        return known
+
+    return [_estimate_map(extent, found, estimates), *_level_tables(extent, found, estimates)]
+
+
+_Estimates = Callable[[Sequence[int]], Mapping[int, "dosing.EstimatedFromLevels"]]
+
+
+def _levels_of(extent: Extent) -> _Levels:
     given: dict[int, list[nm.Dose]] = {}
     zones = {pk: subject.zone for pk, subject in extent.subjects.items()}
     rows = Administration.objects.filter(participant__in=extent.participants, is_void=False)
@@ -943,10 +1001,7 @@ def nonmem(extent: Extent) -> list[Table]:
             for address, analyte in analytes.items()
             if extent.trial.protocol.dosing is not None
         }
-    ids = {pk: number for number, pk in enumerate(sorted(given), start=1)}
-    files = sorted(levels, key=lambda one: (one.analyte, one.assay, one.unit, one.product))
-    tables = [_level_table(extent, place, file, levels[file], given, ids) for place, file in enumerate(files, start=1)]
-    return [_level_map(extent, given, levels, files, ids, left_out), *tables]
+    return _Levels(given, levels, left_out)
 
 
 def _level_analytes(extent: Extent) -> dict[str, Analyte]:
@@ -959,20 +1014,11 @@ def _level_analytes(extent: Extent) -> dict[str, Analyte]:
     }
 
 
-def _level_map(
-    extent: Extent,
-    given: Mapping[int, list[nm.Dose]],
-    levels: Mapping[_LevelFile, Mapping[int, list[nm.Sample]]],
-    files: list[_LevelFile],
-    ids: Mapping[int, int],
-    left_out: Mapping[int, Counter[str]],
-) -> Table:
+def _level_map(extent: Extent, found: _Levels) -> Table:
     def row(pk: int) -> Row:
-        names = [f"nonmem_{place}.csv" for place, file in enumerate(files, start=1) if pk in levels[file]]
-        products = {dose.product for dose in given[pk]}
-        why = f"more than one product: {', '.join(sorted(products))}" if len(products) > 1 else ""
-        counts = left_out.get(pk, Counter())
-        return (*extent.subjects[pk].keys, ids[pk], ";".join(names), counts["time"], counts["limit"], why)
+        counts = found.left_out.get(pk, Counter())
+        names, why = found.names(pk, "nonmem"), found.why_in_none(pk)
+        return (*extent.subjects[pk].keys, found.ids[pk], names, counts["time"], counts["limit"], why)
 
     columns = (
         *KEYS,
@@ -984,33 +1030,118 @@ def _level_map(
     )
 
     def fetch() -> tuple[int | None, Iterator[Row]]:
-        return len(ids), (row(pk) for pk in ids)
+        return len(found.ids), (row(pk) for pk in found.ids)
 
     label = "Whom the ID of the numeric files means"
     return Table("nonmem", label, columns, fetch, tells_group=True, notes=NONMEM_NOTES)
 
 
-def _level_table(
-    extent: Extent,
-    place: int,
-    file: _LevelFile,
-    samples: Mapping[int, list[nm.Sample]],
-    given: Mapping[int, list[nm.Dose]],
-    ids: Mapping[int, int],
-) -> Table:
-    label = f"{file.analyte} in {file.unit}, assay {file.assay or 'not named'}, after {file.product}; numeric"
-    codes = _covariate_codes(extent)
-    columns = tuple(
-        replace(column, codes=codes[column.name]) if column.name in codes else column for column in nm.columns()
+def _estimate_map(extent: Extent, found: _Levels, estimates: _Estimates) -> Table:
+    """What the estimate of each ID rests on, and the proposal that stands or was released beside it."""
+
+    def row(pk: int) -> Row:
+        one = estimates([pk])[pk]
+        model, standing = one.parameters, one.standing
+        proposal = standing.result["guided"]["proposal"] if standing is not None else {}
+        release = dosing.release_of(standing) if standing is not None else None
+        return (
+            *extent.subjects[pk].keys,
+            found.ids[pk],
+            found.names(pk, "nonmem_map"),
+            found.why_in_none(pk) or one.why_not,
+            model.id if model is not None else "",
+            model.sha256 if model is not None else "",
+            model.area_unit if model is not None else "",
+            one.estimate.method if one.estimate is not None else "",
+            one.estimate.status if one.estimate is not None else "",
+            one.estimate.samples if one.estimate is not None else 0,
+            "; ".join(one.unused),
+            standing.pk if standing is not None else None,
+            release.released_at if release is not None else None,
+            proposal.get("levels_used"),
+            _eight(proposal.get("at_proposed")),
+            _json({name: str(_eight(value)) for name, value in proposal.get("etas", {}).items()}) if proposal else "",
+        )
+
+    columns = (
+        *KEYS,
+        Column("ID", "Number in the numeric files", INTEGER),
+        Column("files", "Numeric files that hold levels of the participant, separated by ;"),
+        Column("no_estimate", "Why there is no estimate"),
+        Column("parameter_set", "Parameter set in force, with its version"),
+        Column("parameter_set_sha256", "Hash of the parameter set"),
+        Column("area_unit", "Unit of AUCPRE, AUCPOST and AUCTOT"),
+        Column("method", "How the estimate was made, and what became of levels below the limit"),
+        Column("status", "Status of the parameter set, in its own words"),
+        Column("levels_used", "Levels that the estimate rests on", INTEGER),
+        Column("levels_not_used", "Each level that it leaves out, with the reason"),
+        Column("proposal_id", "Dose worksheet whose proposal from levels stands", INTEGER),
+        Column("proposal_released_at", "When that proposal was released; empty where it was not", DATETIME),
+        Column("proposal_levels_used", "Levels that the proposal rested on", INTEGER),
+        Column("proposal_exposure", "Exposure expected at the proposed dose, with the doses open then", NUMBER),
+        Column("proposal_etas", "Random effects that the proposal rested on", ColumnType.JSON),
     )
 
     def fetch() -> tuple[int | None, Iterator[Row]]:
-        people = _level_people(extent, sorted(samples), codes)
-        return None, nm.records(
-            replace(person, id=ids[pk], doses=given[pk], samples=samples[pk]) for pk, person in people.items()
-        )
+        return len(found.ids), (row(pk) for pk in found.ids)
 
-    return Table(f"nonmem_{place}", label, columns, fetch, tells_group=True, notes=NONMEM_NOTES)
+    label = "What the estimates of the numeric files rest on, and the proposals beside them"
+    return Table("nonmem_map", label, columns, fetch, tells_group=True, notes=NONMEM_MAP_NOTES)
+
+
+def _eight(value: float | None) -> Decimal | None:
+    return None if value is None else nm.significant(value)
+
+
+def _level_tables(extent: Extent, found: _Levels, estimates: _Estimates | None = None) -> list[Table]:
+    """A numeric file for each analyte, unit, assay and product, with the columns of ``estimates`` where given."""
+    stem, notes = ("nonmem_map", NONMEM_MAP_NOTES) if estimates is not None else ("nonmem", NONMEM_NOTES)
+    codes = _covariate_codes(extent)
+    columns = tuple(
+        replace(column, codes=codes[column.name]) if column.name in codes else column
+        for column in nm.columns(with_estimates=estimates is not None)
+    )
+
+    def table(place: int, file: _LevelFile) -> Table:
+        samples = found.levels[file]
+        label = f"{file.analyte} in {file.unit}, assay {file.assay or 'not named'}, after {file.product}; numeric"
+
+        def fetch() -> tuple[int | None, Iterator[Row]]:
+            people = _level_people(extent, sorted(samples), codes)
+            known = estimates(sorted(samples)) if estimates is not None else {}
+            return None, nm.records(
+                (
+                    replace(
+                        person,
+                        id=found.ids[pk],
+                        doses=found.given[pk],
+                        samples=samples[pk],
+                        estimates=_estimates_in(file, known[pk]) if pk in known else {},
+                    )
+                    for pk, person in people.items()
+                ),
+                with_estimates=estimates is not None,
+            )
+
+        return Table(f"{stem}_{place}", label, columns, fetch, tells_group=True, notes=notes)
+
+    return [table(place, file) for place, file in enumerate(found.files, start=1)]
+
+
+def _estimates_in(file: _LevelFile, one: dosing.EstimatedFromLevels) -> dict[str, Decimal]:
+    """The columns of an estimate, in the file of its own analyte, unit and assay only: elsewhere they mean nothing."""
+    model, estimate = one.parameters, one.estimate
+    if model is None or estimate is None:
+        return {}
+    if (model.analyte, model.level_unit, model.assay) != (file.analyte, file.unit, file.assay):
+        return {}
+    values: dict[str, float | None] = {"AUCPRE": one.pre, "AUCPOST": one.post, "AUCTOT": one.total}
+    for name, value in one.individual.items():
+        values[f"I{name.upper()}"] = value
+        values[f"ETA{name.upper()}"] = estimate.etas.get(name)
+        values[f"SHR{name.upper()}"] = estimate.shrinkage.get(name)
+    values |= {"UPERMG": model.amount_per_mg, "NLEVELS": estimate.samples, "MODELV": model.version}
+    return {name: nm.significant(value) for name, value in values.items() if value is not None}
 
 
 #: Column: covariate of the dosing rule, or address of the casebook, whose codes are numbered in it.
@@ -1438,6 +1569,14 @@ DATASETS: Mapping[str, Dataset] = {
             "NONMEM files",
             "doses, levels and covariates as numbers, and whom each ID means",
             nonmem,
+            Permission.VIEW_DOSE,
+            tells_group=True,
+        ),
+        Dataset(
+            "nonmem_map",
+            "NONMEM files with estimates",
+            "the same with the estimate from each participant's levels, and what it rests on",
+            nonmem_map,
             Permission.VIEW_DOSE,
             tells_group=True,
         ),

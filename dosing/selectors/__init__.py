@@ -13,7 +13,15 @@ from dosing.selectors.cards import (
     next_infusion,
     review_of,
 )
-from dosing.selectors.exposures import ParameterSet, ParticipantExposure, TargetLine, exposure_of, illustrative_set
+from dosing.selectors.exposures import (
+    EstimatedFromLevels,
+    ParameterSet,
+    ParticipantExposure,
+    TargetLine,
+    estimated_from_levels,
+    exposure_of,
+    illustrative_set,
+)
 from dosing.selectors.monitoring import Monitored, monitored
 from dosing.selectors.questions import (
     Asked,
@@ -68,6 +76,8 @@ from dosing.selectors.records import (
 
 __all__ = [
     "tables_in_force",
+    "EstimatedFromLevels",
+    "estimated_from_levels",
     "illustrative_set",
     "exposure_of",
     "TargetLine",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from dosing.domain.level_guided import NOT_DETECTED, LevelSample
 from dosing.domain.model_files import to_model
 from dosing.domain.nomogram import sha256
 from dosing.domain.noncompartmental import MeasuredExposure, measured_exposure
-from dosing.domain.pharmacokinetics import Infusion
+from dosing.domain.pharmacokinetics import Infusion, exposure
 from dosing.domain.population import Estimate, PopulationModel, map_estimate
 from dosing.domain.predicted_exposure import Predicted, PredictedExposure, predicted_exposure
 from dosing.models import DoseWorksheet, DosingModel
@@ -50,6 +50,7 @@ class ParameterSet:
     assay: str = ""
     amount_per_mg: float = 1.0
     analyte: str = ""
+    version: int = 0
 
     @property
     def area_unit(self) -> str:
@@ -95,6 +96,7 @@ def _in_force(participant: Participant) -> ParameterSet | None:
         assay=found.assay,
         amount_per_mg=found.amount_per_mg,
         analyte=found.analyte,
+        version=row.version,
     )
 
 
@@ -221,6 +223,62 @@ def exposure_of(participant: Participant) -> ParticipantExposure:
         plan=plan,
         levels=levels,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class EstimatedFromLevels:
+    """What all usable levels of a participant say, and the exposure that the given infusions lead to; or why nothing.
+
+    ``standing`` is the plan of record where levels led to a proposal: what was released, or waits for it.
+    """
+
+    why_not: str
+    parameters: ParameterSet | None = None
+    estimate: Estimate | None = None
+    pre: float | None = None
+    post: float | None = None
+    total: float | None = None
+    unused: tuple[str, ...] = ()
+    standing: DoseWorksheet | None = None
+
+    @property
+    def individual(self) -> dict[str, float]:
+        """The parameters of this participant by name."""
+        if self.estimate is None:
+            return {}
+        own = self.estimate.parameters
+        return {one.name: float(np.ravel(getattr(own, one.name))[0]) for one in fields(own)}
+
+
+def estimated_from_levels(participant: Participant) -> EstimatedFromLevels:
+    """The estimate as on the page of the exposure, with the exposure of what was given alone: nothing planned."""
+    record = plan_of_record(participant)
+    guided = (record.result.get("guided") or {}) if record is not None else {}
+    standing = record if guided.get("proposal") else None
+    plan = record or current_worksheet(participant)
+    parameters = parameter_set_of(participant)
+    if parameters is None or not parameters.analyte:
+        return EstimatedFromLevels("no parameter set of levels is in force", parameters, standing=standing)
+    graft_at, _ = graft_moment(participant, participant.protocol, participant.anchor_date)
+    if graft_at is None:
+        return EstimatedFromLevels("the day of the graft is not known", parameters, standing=standing)
+    graft = graft_at.replace(tzinfo=ZoneInfo(participant.site.time_zone)).astimezone(UTC)
+    infusions, doses = _course(participant, None, graft)
+    given = [
+        replace(infusion, amount=dose.mg * parameters.amount_per_mg)
+        for infusion, dose in zip(infusions, doses, strict=True)
+    ]
+    covariates = {name: input_of(plan, name) if plan is not None else "" for name in parameters.model.covariates}
+    lacking = [name for name, value in covariates.items() if not value]
+    if not given or lacking:
+        why = f"the dose plan has no {', '.join(lacking)}" if given else "no infusion is recorded"
+        return EstimatedFromLevels(why, parameters, standing=standing)
+    levels = _levels(participant, parameters, covariates, given, graft)
+    if levels.estimate is None:
+        return EstimatedFromLevels("no level can be used", parameters, unused=levels.unused, standing=standing)
+    areas = exposure(levels.estimate.parameters, given, graft_day=0.0, until_day=UNTIL_DAY)
+    pre, post, total = (float(np.ravel(part)[0]) for part in (areas.pre, areas.post, areas.total))
+    return EstimatedFromLevels("", parameters, levels.estimate, pre, post, total, levels.unused, standing)
 
 
 def _course(participant: Participant, plan: DoseWorksheet | None, graft: datetime) -> tuple[list[Infusion], list[Dose]]:

@@ -113,13 +113,46 @@ COLUMNS: Mapping[str, dict[str, object]] = {
 }
 
 
-def columns(estimates: Sequence[str] = ()) -> tuple[Column, ...]:
-    """The columns in order; ``estimates`` names those that a model adds."""
-    own = tuple(Column(name, **facts) for name, facts in COLUMNS.items())  # type: ignore[arg-type]
-    return own + tuple(Column(name, f"Estimate: {name}", ColumnType.NUMBER) for name in estimates)
+#: Parameters of the model with two compartments: name in it, label, unit; ``amount`` is that of DV x L.
+PARAMETERS: Sequence[tuple[str, str, str]] = (
+    ("cl", "linear clearance", "L/day"),
+    ("v1", "central volume", "L"),
+    ("q", "intercompartmental clearance", "L/day"),
+    ("v2", "peripheral volume", "L"),
+    ("vmax", "largest rate of saturable elimination", "amount/day"),
+    ("km", "concentration of half that rate", "unit of DV"),
+)
+#: What a file with estimates has besides: of one participant the same on each record, null where there is no estimate.
+ESTIMATES: Mapping[str, dict[str, object]] = {
+    **{f"I{name.upper()}": number(f"Individual estimate: {label}", unit) for name, label, unit in PARAMETERS},
+    **{f"ETA{name.upper()}": number(f"Random effect on {label}, log scale") for name, label, _ in PARAMETERS},
+    **{
+        f"SHR{name.upper()}": number(f"Shrinkage of {label}: posterior variance over that between patients")
+        for name, label, _ in PARAMETERS
+    },
+    "AUCPRE": number(
+        "Exposure of the infusions given, from the first to the graft, by the estimate", "unit of DV x day"
+    ),
+    "AUCPOST": number("Exposure of the infusions given, from the graft to day 60, by the estimate", "unit of DV x day"),
+    "AUCTOT": number("Exposure of the infusions given, in total, by the estimate", "unit of DV x day"),
+    "UPERMG": number("Amount of the model for each mg of AMT: multiply AMT and RATE by it"),
+    "NLEVELS": number("Levels that the estimate rests on"),
+    "MODELV": number("Version of the parameter set; its name and hash stand in nonmem_map.csv"),
+}
 
 
-def records(people: Iterable[Person], *, estimates: Sequence[str] = ()) -> Iterator[Row]:
+def columns(*, with_estimates: bool = False) -> tuple[Column, ...]:
+    """The columns in order."""
+    facts = {**COLUMNS, **(ESTIMATES if with_estimates else {})}
+    return tuple(Column(name, **one) for name, one in facts.items())  # type: ignore[arg-type]
+
+
+def significant(value: float) -> Decimal:
+    """A computed number with eight digits: the same on every machine, and more than an estimate knows."""
+    return Decimal(f"{value:.7e}")
+
+
+def records(people: Iterable[Person], *, with_estimates: bool = False) -> Iterator[Row]:
     """The rows of one file, by ID, TIME, doses first. Who has no dose has no clock, and so no record.
 
     Raises Mixed where levels or doses do not belong together.
@@ -128,7 +161,7 @@ def records(people: Iterable[Person], *, estimates: Sequence[str] = ()) -> Itera
     _check_one(people)
     for person in people:
         if person.doses:
-            yield from _of(person, estimates)
+            yield from _of(person, tuple(ESTIMATES) if with_estimates else ())
 
 
 def _check_one(people: Sequence[Person]) -> None:

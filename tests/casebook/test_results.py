@@ -86,6 +86,7 @@ def test_what_is_refused_names_the_part_that_is_wrong(
     assert said in str(refused.value)
 
 
+@pytest.mark.requirement("DOS16")
 @pytest.mark.parametrize(
     ("analyte", "written", "value", "qualifier", "lloq"),
     [

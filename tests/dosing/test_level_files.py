@@ -39,6 +39,7 @@ def test_a_file_of_levels_becomes_levels_with_unit_assay_limit_and_exact_times(w
     assert (second.qualifier, second.value) == ("<", Decimal("0.5"))
 
 
+@pytest.mark.requirement("DOS16")
 def test_the_limit_of_quantification_comes_with_each_level_and_a_changed_one_is_told(world: World) -> None:
     number = world.enrolled().number
     rows = [

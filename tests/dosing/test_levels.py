@@ -172,6 +172,7 @@ def test_one_level_changes_nothing_and_the_worker_proposes_on_the_second(guided:
     assert second is not None and second != first and second.result["guided"]["proposal"]
 
 
+@pytest.mark.requirement("DOS16")
 @pytest.mark.parametrize(
     ("text", "when", "changes", "code"),
     [

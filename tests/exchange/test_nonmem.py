@@ -14,10 +14,17 @@ from casebook import actions as casebook
 from casebook.domain.results import Written
 from dosing import actions as dosing
 from dosing.domain.pharmacokinetics import Infusion, Parameters, exposure, simulate
+from dosing.domain.population import map_estimate
 from exchange.domain.delimited import line
 from exchange.domain.nonmem import COLUMNS, Covariate, Dose, Mixed, Person, Sample, columns, records
+from tests.dosing.dose_world import fresh, weigh
+from tests.dosing.levels import MODEL
+from tests.dosing.levels import at as in_march
+from tests.dosing.test_levels import RIGHT, guided, infuse, level, proposed
 from tests.exchange.conftest import export
 from tests.world import World
+
+__all__ = ["guided"]
 
 AMSTERDAM = ZoneInfo("Europe/Amsterdam")
 database = pytest.mark.django_db(transaction=True)
@@ -86,6 +93,7 @@ def test_the_golden_file() -> None:
     )  # order of entry is none
 
 
+@pytest.mark.requirement("DOS16")
 def test_what_lies_below_its_limit_is_no_number() -> None:
     half = Decimal("0.5")
     levels = [
@@ -134,10 +142,12 @@ def test_a_covariate_of_a_later_day_is_never_carried_back() -> None:
 
 
 def test_estimates_stand_beside_the_records_of_their_person() -> None:
-    known = replace(CHILD, estimates={"CL": Decimal("0.51"), "AUC_TOTAL": Decimal("121.5")})
-    rows = list(records([known, replace(CHILD, id=2)], estimates=("CL", "AUC_TOTAL")))
-    assert {row[-2:] for row in rows if row[0] == 1} == {(Decimal("0.51"), Decimal("121.5"))}
-    assert {row[-2:] for row in rows if row[0] == 2} == {(".", ".")}
+    known = replace(CHILD, estimates={"ICL": Decimal("0.51"), "AUCTOT": Decimal("121.5")})
+    rows = list(records([known, replace(CHILD, id=2)], with_estimates=True))
+    names = [column.name for column in columns(with_estimates=True)]
+    assert all(len(row) == len(names) for row in rows)
+    found = {(row[0], row[names.index("ICL")], row[names.index("AUCTOT")], row[names.index("IV1")]) for row in rows}
+    assert found == {(1, Decimal("0.51"), Decimal("121.5"), "."), (2, ".", ".", ".")}
 
 
 @pytest.mark.requirement("DOS13")
@@ -219,3 +229,76 @@ def test_an_export_holds_a_numeric_file_for_each_assay_and_says_whose_it_is(worl
     assert "IGNORE=@" in readme and "assay B" in readme
     assert participant.number not in archive.text("nonmem_1.csv")
     assert archive.files == export(world, world.dora, "nonmem").files
+
+
+@database
+@pytest.mark.requirement("DOS15")
+def test_the_file_with_estimates_gives_back_the_estimate_and_its_exposure(guided: World) -> None:
+    """Read back as a stranger would: the rows alone lead to the estimate, the levels predicted and the exposure."""
+    worksheet = proposed(guided)
+    participant = worksheet.participant
+    dosing.verify_worksheet(worksheet=worksheet, typed=RIGHT, by=guided.peter)
+    dosing.release_worksheet(worksheet=worksheet, by=guided.peter, reason="Few levels; the trend is clear.")
+    level(guided, participant, "5", in_march(20, 12))  # during an infusion: in the file, not in the estimate
+    level(guided, participant, "<0.5", in_march(21, 9), lloq="0.5")
+    level(guided, participant, "7", in_march(21, 8), assay="Dutch assay")
+    other = guided.enrolled()  # has doses and a level, and no dose plan whose weight the model could take
+    weigh(guided, other, "60")
+    infuse(guided, fresh(other), 1, 19, comment="given without a release")
+    level(guided, other, "not detected", in_march(20, 8), lloq="0.5")
+    archive = export(guided, guided.dora, "nonmem", "nonmem_map")
+
+    whose = {row["subject"]: row for row in archive.rows("nonmem_map.csv")}
+    mine, theirs = whose[participant.number], whose[other.number]
+    assert (mine["parameter_set"], mine["area_unit"], mine["levels_used"]) == ("practice_atg v1", "UE·day/mL", "2")
+    assert "taken during an infusion" in mine["levels_not_used"] and "below the limit" in mine["levels_not_used"]
+    proposal = worksheet.result["guided"]["proposal"]
+    assert float(mine["proposal_exposure"]) == pytest.approx(proposal["at_proposed"], rel=1e-6)
+    assert mine["proposal_id"] == str(worksheet.pk) and mine["proposal_released_at"]
+    assert theirs["no_estimate"] and not theirs["proposal_id"]
+
+    described = {(row["dataset"], row["variable"]) for row in archive.rows("codebook.csv")}
+    assert {("nonmem_map_1", column.name) for column in columns(with_estimates=True)} <= described
+    rows = archive.rows("nonmem_map_1.csv")
+    # The columns that both have are the same; the file of the other assay has no estimate in it.
+    assert [{name: row[name] for name in COLUMNS} for row in rows] == archive.rows("nonmem_1.csv")
+    assert {row["ICL"] for row in archive.rows("nonmem_map_2.csv")} == {"."}
+    own = [row for row in rows if row["ID"] == mine["ID"]]
+    assert {row["ICL"] for row in rows if row["ID"] == theirs["ID"]} == {"."}
+    assert [row["BLQ"] for row in rows if row["ID"] == theirs["ID"]] == ["0", "1"]
+
+    # On the clock of the file, hours from the first infusion; the graft where the page takes it, at noon.
+    scale, graft = float(own[0]["UPERMG"]), 24 * 5 + 2
+    course = [
+        Infusion(float(row["TIME"]) / 24, float(row["AMT"]) / float(row["RATE"]) / 24, float(row["AMT"]) * scale)
+        for row in own
+        if row["EVID"] == "1"
+    ]
+    used = [row for row in own if row["EVID"] == "0" and row["MDV"] == "0" and row["TIME"] in ("22", "46")]
+    estimate = map_estimate(
+        MODEL.population,
+        covariates={"weight_kg": float(own[0]["WT"])},
+        infusions=course,
+        times_day=[float(row["TIME"]) / 24 for row in used],
+        concentrations=[float(row["DV"]) for row in used],
+    )
+    for name, eta in estimate.etas.items():
+        assert float(own[0][f"ETA{name.upper()}"]) == pytest.approx(eta, abs=1e-5)
+    assert own[0]["ETAKM"] == "." and own[0]["NLEVELS"] == "2" and own[0]["MODELV"] == "1"
+    names = ("cl", "v1", "q", "v2", "vmax", "km")
+    individual = Parameters(**{name: float(own[0][f"I{name.upper()}"]) for name in names})
+    areas = exposure(individual, course, graft_day=graft / 24, until_day=graft / 24 + 60)
+    for column, area in (("AUCPRE", areas.pre), ("AUCPOST", areas.post), ("AUCTOT", areas.total)):
+        assert float(own[0][column]) == pytest.approx(float(np.ravel(area)[0]), rel=1e-5)
+    assert archive.files == export(guided, guided.dora, "nonmem", "nonmem_map").files
+
+
+@database
+def test_without_a_set_the_file_with_estimates_says_why_there_is_none(guided: World) -> None:
+    participant = guided.enrolled()
+    infuse(guided, participant, 1, 19, comment="given without a release")
+    level(guided, participant, "3.4", in_march(20, 8))
+    archive = export(guided, guided.dora, "nonmem_map")
+    (whose,) = archive.rows("nonmem_map.csv")
+    assert "no parameter set" in whose["no_estimate"] and whose["levels_used"] == "0"
+    assert {row["ICL"] for row in archive.rows("nonmem_map_1.csv")} == {"."}
