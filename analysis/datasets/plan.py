@@ -8,11 +8,15 @@ from datetime import date
 from django.db.models import Max
 
 from adverse_events import selectors as adverse_events
-from analysis.datasets.outcomes import dataset
+from analysis.datasets.outcomes import AT_ONCE, dataset
+from analysis.datasets.recorded import records_of
+from analysis.domain.dataset import Dataset
 from analysis.domain.fingerprints import fingerprint
-from analysis.domain.plan.material import Material
+from analysis.domain.plan import courses
+from analysis.domain.plan.material import Course, Material
 from audit.models import TrailRow
 from trials.domain import language
+from trials.domain.definition import Protocol
 from trials.domain.partial_dates import PartialDate
 from trials.models import ProtocolVersion, Trial
 
@@ -41,7 +45,20 @@ def material(version: ProtocolVersion, *, as_of: date) -> Material:
         for started, event in adverse_events.counted_events(version.trial)
         if not started or PartialDate.from_iso(started).earliest <= as_of
     )
-    return Material(protocol, dataset(version.trial, as_of=as_of, items=asked), events)
+    people = dataset(version.trial, as_of=as_of, items=asked)
+    return Material(protocol, people, events, _courses(version.trial, protocol, people, as_of))
+
+
+def _courses(trial: Trial, protocol: Protocol, people: Dataset, as_of: date) -> dict[int, Course]:
+    """The courses of those whom a figure of the plan draws; none is read where no analysis asks for one."""
+    sets = courses.sets_read(protocol)
+    drawn = [subject.participant for subject in people.subjects if subject.sets & sets]
+    read, found = courses.reader(protocol), {}
+    for at in range(0, len(drawn), AT_ONCE):
+        some = drawn[at : at + AT_ONCE]
+        for records in records_of(trial, courses.reads(protocol), protocol.anchor.first_day, some, as_of=as_of):
+            found[records.participant] = read(records)
+    return found
 
 
 def fingerprint_of(read: Material) -> str:
@@ -59,8 +76,11 @@ def fingerprint_of(read: Material) -> str:
         for one in read.dataset.subjects
     ]
     plan = language.to_data(read.protocol)
+    # A plan that draws nobody has the hash that it always had.
+    drawn = {"courses": [[pk, asdict(one)] for pk, one in sorted(read.courses.items())]} if read.courses else {}
     return fingerprint(
-        {
+        drawn
+        | {
             "as_of": read.dataset.as_of,
             "people": people,
             "adverse_events": [list(asdict(one).values()) for one in read.adverse_events],

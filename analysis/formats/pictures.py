@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from datetime import date
 
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from analysis.domain.figures import accrual, boxes, profile, survival, swimmer, transitions, waterfall
 from trials.formats.figures import Figure, as_of_words, render
 
 
-def survival_figure(
-    result: survival.Survival, *, set_label: str = "", as_of: datetime, name: str = "survival"
-) -> Figure:
+def course_links(participants: Iterable[int], trial: str) -> dict[int, str]:
+    """The courses of participants whom the reader may see: where the marks of people lead."""
+    return {pk: reverse("analysis:profile", kwargs={"trial": trial, "participant": pk}) for pk in participants}
+
+
+def survival_figure(result: survival.Survival, *, set_label: str = "", as_of: date, name: str = "survival") -> Figure:
     """Kaplan-Meier curves with their bands, the losses and the numbers at risk."""
     alt = "; ".join(f"{group.label}: {survival.in_words(result, group)}" for group in result.groups)
     people = ", ".join(f"{group.label} n = {group.n}" for group in result.groups)
@@ -33,9 +37,7 @@ def survival_figure(
     )
 
 
-def swimmer_figure(
-    result: swimmer.Swimmer, links: Mapping[int, str], *, as_of: datetime, name: str = "swimmer"
-) -> Figure:
+def swimmer_figure(result: swimmer.Swimmer, links: Mapping[int, str], *, as_of: date, name: str = "swimmer") -> Figure:
     """One lane a participant; a lane leads to its participant."""
     shown, events = len(result.lanes), sum(len(lane.marks) for lane in result.lanes)
     alt = _("%(shown)d of %(of)d participants, %(events)d events") % {"shown": shown, "of": result.of, "events": events}
@@ -49,7 +51,7 @@ def swimmer_figure(
 
 
 def waterfall_figure(
-    result: waterfall.Waterfall, links: Mapping[int, str], *, as_of: datetime, name: str = "waterfall"
+    result: waterfall.Waterfall, links: Mapping[int, str], *, as_of: date, name: str = "waterfall"
 ) -> Figure:
     """The change of a value by participant, with the response."""
     alt = waterfall.in_words(result)
@@ -69,7 +71,7 @@ def waterfall_figure(
 
 
 def transitions_figure(
-    result: transitions.Transitions, *, set_label: str = "", as_of: datetime, name: str = "transitions"
+    result: transitions.Transitions, *, set_label: str = "", as_of: date, name: str = "transitions"
 ) -> Figure:
     """How participants pass between the states of a response from day to day."""
     alt = transitions.in_words(result)
@@ -84,7 +86,7 @@ def transitions_figure(
     return Figure(svg, transitions.table(result), caption, alt)
 
 
-def boxes_figure(result: boxes.Boxes, *, as_of: datetime, name: str = "boxes") -> Figure:
+def boxes_figure(result: boxes.Boxes, *, as_of: date, name: str = "boxes") -> Figure:
     """A value by day."""
     alt = "; ".join(boxes.in_words(result, box) for box in result.boxes)
     caption = _(
@@ -96,7 +98,7 @@ def boxes_figure(result: boxes.Boxes, *, as_of: datetime, name: str = "boxes") -
     return Figure(svg, boxes.table(result), caption, alt, spec)
 
 
-def accrual_figure(result: accrual.Accrual, *, as_of: datetime, name: str = "accrual") -> Figure:
+def accrual_figure(result: accrual.Accrual, *, as_of: date, name: str = "accrual") -> Figure:
     """Enrolment so far against the number planned, in all and by site."""
     alt = accrual.in_words(result)
     plan = (
@@ -111,7 +113,7 @@ def accrual_figure(result: accrual.Accrual, *, as_of: datetime, name: str = "acc
     return Figure(svg, accrual.table(result), caption, alt, spec)
 
 
-def profile_figure(result: profile.Profile, *, as_of: datetime, name: str = "profile") -> Figure:
+def profile_figure(result: profile.Profile, *, as_of: date, name: str = "profile") -> Figure:
     """One participant on one axis of days; a mark leads to the form it was recorded on."""
     alt = profile.in_words(result)
     caption = _(

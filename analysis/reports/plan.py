@@ -5,19 +5,27 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping
-from datetime import UTC
+from datetime import UTC, date
+from types import MappingProxyType
 from urllib.parse import urlencode
 
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from analysis.domain.figures import plan as figures
-from analysis.domain.plan.results import CurveData, ForestData, Listing, Number, Result, ResultTable
+from analysis.domain.figures.boxes import Boxes
+from analysis.domain.figures.swimmer import Swimmer
+from analysis.domain.figures.transitions import Transitions
+from analysis.domain.plan import figures
+from analysis.domain.plan.results import CurveData, Drawing, ForestData, Listing, Number, Result, ResultTable
+from analysis.formats import pictures
 from analysis.models import Run
 from trials.domain.definition import AnalysisSpec, Free, Protocol
 from trials.domain.documents import Block, Document, Facts, Heading, Notice, Paragraph, Picture, TableBlock
 from trials.domain.figures import Cell, Table
-from trials.formats.figures import render
+from trials.formats.figures import as_of_words, render
+
+#: Of a reader, or a file, that leads nowhere.
+NO_LINKS: Mapping[int, str] = MappingProxyType({})
 
 
 def listing_url(trial: str, listing: Listing) -> str:
@@ -34,8 +42,11 @@ def listing_url(trial: str, listing: Listing) -> str:
     return reverse("analysis:adjudications", kwargs={"trial": trial}) + (f"?{asked}" if asked else "")
 
 
-def document(run: Run, results: Iterable[Result]) -> Document:
-    """The report of a run that is done. The same run is the same document; nothing in it depends on when it is read."""
+def document(run: Run, results: Iterable[Result], links: Mapping[int, str] = NO_LINKS) -> Document:
+    """The report of a run that is done. The same run is the same document; nothing in it depends on when it is read.
+
+    ``links`` are the pages of the participants whom the reader may see, for the marks of figures of people.
+    """
     trial, protocol = run.trial.code, run.protocol_version.protocol
     specs = {one.id: one for one in protocol.analyses}
     found = list(results)
@@ -56,7 +67,7 @@ def document(run: Run, results: Iterable[Result]) -> Document:
         Facts(tuple((one.label, one.refused or _shortened(one.sentence)) for one in found)),
     ]
     for result in found:
-        blocks += _analysis(trial, protocol, specs.get(result.id), result)
+        blocks += _analysis(run, protocol, specs.get(result.id), result, links)
     return Document(
         title=_("Report of the statistical plan"),
         subtitle=f"{run.trial.title}",
@@ -90,18 +101,22 @@ def _shortened(sentence: str, most: int = 320) -> str:
     return f"{kept}. …" if kept else sentence[:most] + " …"
 
 
-def _analysis(trial: str, protocol: Protocol, spec: AnalysisSpec | None, result: Result) -> list[Block]:
+def _analysis(
+    run: Run, protocol: Protocol, spec: AnalysisSpec | None, result: Result, links: Mapping[int, str]
+) -> list[Block]:
     blocks: list[Block] = [Heading(f"{result.id}: {result.label}", anchor=result.id)]
     if result.refused:
         return [*blocks, Notice(result.refused)]
     blocks.append(Paragraph(result.sentence))
     blocks += [Notice(warning) for warning in result.warnings]
     for place, curves in enumerate(result.curves):
-        blocks.append(_curve(f"{result.id}-c{place}", curves))
+        blocks.append(_curve(f"{result.id}-c{place}", curves, run.as_of))
     for place, forest in enumerate(result.forests):
         if forest.effects:
             blocks.append(_forest(f"{result.id}-f{place}", forest))
-    blocks += [_table(trial, table) for table in result.tables]
+    for place, drawing in enumerate(result.drawings):
+        blocks.append(_drawing(f"{result.id}-d{place}", drawing, links, run.as_of))
+    blocks += [_table(run.trial.code, table) for table in result.tables]
     if spec is not None:
         blocks.append(Facts(tuple(_how(protocol, spec, result))))
     return blocks
@@ -123,11 +138,18 @@ def _cell(trial: str, number: Number) -> Cell | str:
     return Cell(number.text, listing_url(trial, number.listing))
 
 
-def _curve(name: str, data: CurveData) -> Picture:
+def _curve(name: str, data: CurveData, as_of: date) -> Picture:
     words = figures.curve_words(data)
     svg = render(figures.curve_spec(data), name=name, title=data.title, description=words)
-    left_out = "" if len(data.lines) <= figures.MOST_CURVES else _(" Only the first curves are drawn.")
-    return Picture(svg, words, f"{data.title}. {data.method}.{left_out}", figures.curve_table(data), data.title, name)
+    said = [f"{data.title}. {'; '.join(f'{line.label} n = {line.n}' for line in data.lines)}.", f"{data.method}."]
+    if any(line.lost for line in data.lines):
+        said.append(_("Strokes: follow-up ends."))
+    if data.marks:
+        said.append(_("Dashed: day %(days)s.") % {"days": ", ".join(map(str, data.marks))})
+    if len(data.lines) > figures.MOST_CURVES:
+        said.append(_("Only the first curves are drawn."))
+    caption = " ".join([*said, as_of_words(as_of)])
+    return Picture(svg, words, caption, figures.curve_table(data), data.title, name)
 
 
 def _forest(name: str, data: ForestData) -> Picture:
@@ -135,6 +157,22 @@ def _forest(name: str, data: ForestData) -> Picture:
     svg = render(figures.forest_spec(data), name=name, title=data.title, description=words)
     caption = f"{data.title}: {data.quantity}. {data.method}."
     return Picture(svg, words, caption, figures.forest_table(data), data.title, name)
+
+
+def _drawing(name: str, drawing: Drawing, links: Mapping[int, str], as_of: date) -> Picture:
+    """A figure of people: its marks and its table lead to those the reader may see."""
+    data = drawing.data
+    if isinstance(data, Transitions):
+        figure = pictures.transitions_figure(data, as_of=as_of, name=name)
+    elif isinstance(data, Boxes):
+        figure = pictures.boxes_figure(data, as_of=as_of, name=name)
+    elif isinstance(data, Swimmer):
+        figure = pictures.swimmer_figure(data, links, as_of=as_of, name=name)
+    else:
+        figure = pictures.waterfall_figure(data, links, as_of=as_of, name=name)
+    method = drawing.method[:1].upper() + drawing.method[1:]
+    caption = f"{figure.caption} {_('Method:')} {method}."
+    return Picture(figure.svg, figure.alt, caption, figure.table, drawing.title, name)
 
 
 def _how(protocol: Protocol, spec: AnalysisSpec, result: Result) -> Iterable[tuple[str, str]]:

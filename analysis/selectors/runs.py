@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.db.models import QuerySet
 
 from analysis.datasets import plan as plan_data
+from analysis.domain.figures.swimmer import Swimmer
+from analysis.domain.figures.waterfall import Waterfall
 from analysis.domain.plan.results import Result, from_plain
 from analysis.models import Run, RunState
-from trials.models import Membership
+from trials.models import Membership, Participant
 from trials.selectors import may_see_group
 
 
@@ -48,6 +51,19 @@ def results_for(membership: Membership, run: Run) -> tuple[Result, ...]:
     )
 
 
+def drawn_of(membership: Membership, results: Iterable[Result]) -> set[int]:
+    """The participants in the figures of people whose pages the membership may open."""
+    drawn: set[int] = set()
+    for result in results:
+        for drawing in result.drawings:
+            if isinstance(drawing.data, Swimmer):
+                drawn |= {lane.participant for lane in drawing.data.lanes}
+            elif isinstance(drawing.data, Waterfall):
+                drawn |= {bar.participant for bar in drawing.data.bars}
+    seen = Participant.objects.visible_to(membership).filter(pk__in=drawn)
+    return set(seen.values_list("pk", flat=True))
+
+
 @dataclass(frozen=True)
 class Comparison:
     """A run beside the last one before it that is done, of the same day of data."""
@@ -82,7 +98,7 @@ def compared(run: Run) -> Comparison | None:
         other,
         other.input_sha256 == run.input_sha256,
         other.result_sha256 == run.result_sha256,
-        other.code_version == run.code_version,
+        (other.code_version, other.method_version) == (run.code_version, run.method_version),
     )
 
 

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from accounts.roles import Permission
 from analysis import forms
 from analysis.actions import runs as actions
+from analysis.formats.pictures import course_links
 from analysis.models import Run, RunState
 from analysis.permissions import check_can_view_results
 from analysis.reports import plan
@@ -93,12 +94,13 @@ def run(request: TrialRequest, trial: str, run: int) -> HttpResponse:
     found = _found(request, run)
     done = found.state == RunState.DONE
     results = selectors.results_for(request.membership, found) if done else ()
+    links = course_links(selectors.drawn_of(request.membership, results), trial)
     return render(
         request,
         "analysis/run.html",
         {
             "run": found,
-            "report": plan.document(found, results) if done else None,
+            "report": plan.document(found, results, links) if done else None,
             "compared": selectors.compared(found),
             "has_changed": selectors.has_changed(found),
         },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
@@ -12,6 +13,10 @@ from django.db import transaction
 from django.test import Client
 
 from analysis import datasets
+from analysis.datasets import plan as plan_data
+from analysis.domain.figures.transitions import Transitions
+from analysis.domain.plan import methods
+from analysis.domain.plan.results import Result, as_plain, from_plain
 from analysis.models import Adjudication
 from analysis.reports.reconciliation import Reconciled, as_page, reconciliation
 from audit.models import FieldChange
@@ -193,3 +198,46 @@ def test_the_page_shows_every_row_and_the_differences_alone(relax: Trial, rows: 
     assert pdf.content.startswith(b"%PDF") and pdf.content == client.get("/t/relax/reconciliation/pdf/").content
     dashboard = client.get("/t/relax/dashboard/").content.decode()
     assert "/t/relax/reconciliation/" in dashboard and ">111<" in dashboard.replace("\n", "").replace(" ", "")
+
+
+# The figures of people, by a run of the plan --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def results(made: Trial, django_db_blocker: Any) -> dict[str, Result]:
+    """The statistical plan of RELAX, run once."""
+    with django_db_blocker.unblock():
+        material = plan_data.material(made.active_version, as_of=date(2025, 1, 1))
+        specs = {one.id: one for one in made.protocol.analyses}
+        return {name: methods.compute(material, specs[name]) for name in ("A4", "A9", "A10", "A11")}
+
+
+@pytest.mark.requirement("FIG1")
+def test_the_course_of_the_response_is_that_of_the_endpoints(results: dict[str, Result]) -> None:
+    """Printed: 64.5, 69.2 and 76.2 % on day 28, 42 and 56 of 172."""
+    result = results["A10"]
+    (drawing,) = result.drawings
+    assert isinstance(drawing.data, Transitions) and drawing.data.days == (1, 7, 14, 28, 42, 56)
+    table = result.tables[0]
+    responding = [row.cells[-1].text for row in table.rows]
+    assert responding[3:] == ["111 of 172 (64.5 %)", "119 of 172 (69.2 %)", "131 of 172 (76.2 %)"]
+    for row in table.rows:
+        assert sum(int(cell.text) for cell in row.cells[:6]) == 172
+    assert result.laws and not result.broken_laws
+    assert from_plain(as_plain(result)) == result
+
+
+@pytest.mark.requirement("FIG1")
+def test_the_steroid_dose_by_day_is_as_printed(results: dict[str, Result]) -> None:
+    """Printed medians: 60, 40, 37.5, 35 and 30 mg."""
+    result = results["A11"]
+    medians = {row.label: row.cells[1].value for row in result.tables[0].rows}
+    days = ("Day 1", "Day 7", "Day 14", "Day 21", "Day 28")
+    assert [medians[day] for day in days] == [60, 40, 37.5, 35, 30]
+    assert result.tables[0].rows[-1].cells[0].text == "18 of 31 (58.1 %)"
+    assert [one.kind for one in result.drawings] == ["boxes", "waterfall"]
+
+
+def test_everybody_swims_once(results: dict[str, Result]) -> None:
+    lanes = [lane.participant for one in results["A9"].drawings for lane in getattr(one.data, "lanes", ())]
+    assert len(lanes) == len(set(lanes)) == 172 and len(results["A9"].drawings) == 3

@@ -662,7 +662,10 @@ class AnalysisSpec(Clause):
     enter_below: Annotated[
         Decimal | None, "A predictor enters the multivariable model when its univariable p value is below this."
     ] = None
-    figures: Annotated[tuple[str, ...], "Figures of the report: `curves`, `forest`, `balance`."] = ()
+    figures: Annotated[
+        tuple[str, ...],
+        "Figures of the report: `curves`, `forest`, `balance`, `boxes`, `waterfall`, `transitions`, `swimmer`.",
+    ] = ()
     assumed_parameters: Annotated[tuple[str, ...], "Parameters the protocol is silent on."] = ()
     parameters: Annotated[Mapping[str, Free], "Parameters of the method.", REST] = field(default_factory=dict)
 

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from html import escape
 from importlib.metadata import version
 
@@ -79,5 +79,8 @@ def links_to(participants: Mapping[int, str], trial: str) -> dict[int, str]:
     return {pk: reverse("trials:participant", kwargs={"trial": trial, "participant": pk}) for pk in participants}
 
 
-def as_of_words(as_of: datetime) -> str:
+def as_of_words(as_of: date) -> str:
+    """The moment of the data; of a cut, its last day."""
+    if not isinstance(as_of, datetime):
+        return _("Data until %(day)s.") % {"day": f"{as_of:%d-%b-%Y}"}
     return _("Data as of %(moment)s UTC.") % {"moment": f"{as_of:%d-%b-%Y %H:%M}"}

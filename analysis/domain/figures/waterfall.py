@@ -72,7 +72,8 @@ def spec(result: Waterfall, links: Mapping[int, str]) -> Spec:
     shown = [response for response in RESPONSES if any(bar.response == response for bar in result.bars)]
     words = [RESPONSES[response][0] for response in shown]
     colour = {"domain": words, "range": [RESPONSES[response][1] for response in shown]}
-    full = {"domain": words, "range": [RESPONSES[response][2] for response in shown]}
+    # The scale of an opacity is continuous by itself, and would take the list for its two ends.
+    full = {"type": "ordinal", "domain": words, "range": [RESPONSES[response][2] for response in shown]}
     shape = {"domain": words, "range": [RESPONSES[response][3] for response in shown]}
     x = {
         "field": "place",

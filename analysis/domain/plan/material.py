@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
 from adverse_events.domain.tables import CountedEvent
 from analysis.domain.consecutive_threshold import Status
 from analysis.domain.dataset import Dataset, Subject
+from analysis.domain.figures.swimmer import Mark
 from analysis.domain.plan.results import Listing
 from analysis.domain.time_to_event import DAYS_PER_YEAR
 from trials.domain.definition import AnalysisSpec, EndpointSpec, GroupKind, Predictor, PredictorKind, Protocol
@@ -22,12 +23,26 @@ class CannotCompute(ValueError):
 
 
 @dataclass(frozen=True)
+class Course:
+    """What was recorded of one participant over time, as far as the figures of people ask for it.
+
+    ``values``: by endpoint, the value of its item on each study day; ``states``: by endpoint, the state of the response
+    on each day asked; ``events``: what happened, on days from the anchor.
+    """
+
+    values: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    states: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    events: tuple[Mark, ...] = ()
+
+
+@dataclass(frozen=True)
 class Material:
-    """Everything of one data cut that the plan asks for."""
+    """Everything of one data cut that the plan asks for. ``courses``: by participant, where an analysis draws them."""
 
     protocol: Protocol
     dataset: Dataset
     adverse_events: tuple[CountedEvent, ...] = ()
+    courses: Mapping[int, Course] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

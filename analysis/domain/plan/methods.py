@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from analysis.domain.plan import description, matched, regression, responders, shares, times
+from analysis.domain.plan import courses, description, matched, regression, responders, shares, times
 from analysis.domain.plan.material import CannotCompute, Material
-from analysis.domain.plan.results import Result
+from analysis.domain.plan.results import DRAWN, Result
 from trials.domain.definition import AnalysisSpec
 from trials.domain.language import MethodSpec
 
 #: Changed when any method answers otherwise on the same data. 2: at an earlier cut, who is evaluable is what was
-#: recorded by then.
-METHOD_VERSION = "2"
+#: recorded by then. 3: curves of survival keep where follow-up ends; figures of people.
+METHOD_VERSION = "3"
 
 #: The figures that an analysis may ask for.
-FIGURES: Mapping[str, MethodSpec] = {"curves": MethodSpec(), "forest": MethodSpec(), "balance": MethodSpec()}
+FIGURES: Mapping[str, MethodSpec] = {"curves": MethodSpec(), "forest": MethodSpec(), "balance": MethodSpec()} | {
+    name: MethodSpec() for name in DRAWN
+}
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,16 @@ METHODS: Mapping[str, Method] = {
     "follow_up": Method(
         times.follow_up, "How long people were followed: plain median and reverse Kaplan-Meier.", _needs("endpoints"),
         {},
+    ),
+    courses.RESPONSES: Method(
+        courses.response_course,
+        "Everybody's response on each day, the dead and those not assessed among them; the days stand in `days`.",
+        _needs("endpoints"), {},
+    ),
+    courses.VALUES: Method(
+        courses.values_by_day,
+        "The values of an endpoint's item by day, in quartiles, and how they changed until the endpoint's day.",
+        _needs("endpoints"), {},
     ),
     "adverse_events": Method(
         description.adverse_event_table, "Adverse events by heading and term, in events and in participants.",

@@ -7,8 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, is_dataclass
+from types import MappingProxyType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from analysis.domain.figures.boxes import Boxes
+from analysis.domain.figures.swimmer import Swimmer
+from analysis.domain.figures.transitions import Transitions
+from analysis.domain.figures.waterfall import Waterfall
 
 #: Digits that are stored of a number: more than anybody prints, fewer than two machines may differ in.
 DIGITS = 10
@@ -62,12 +68,16 @@ class ResultTable:
 
 @dataclass(frozen=True)
 class Line:
-    """One curve as its steps: (days, estimate, lower, upper); and (days, at risk, events so far) for below it."""
+    """One curve as its steps: (days, estimate, lower, upper); and (days, at risk, events so far) for below it.
+
+    ``lost``: of a curve of survival, where somebody's follow-up ends without the event: (days, height).
+    """
 
     label: str
     steps: tuple[tuple[float, float, float, float], ...]
     counts: tuple[tuple[float, int, int], ...]
     n: int
+    lost: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,6 +114,23 @@ class ForestData:
     by_group: bool = False
 
 
+#: The figures of people, by the name that a definition asks for them with: each is a result object of its own.
+Drawn = Boxes | Waterfall | Transitions | Swimmer
+DRAWN: Mapping[str, type[Drawn]] = MappingProxyType(
+    {"boxes": Boxes, "waterfall": Waterfall, "transitions": Transitions, "swimmer": Swimmer}
+)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure of people rather than of an estimate. ``kind`` is its name in :data:`DRAWN`."""
+
+    kind: str
+    title: str
+    method: str
+    data: Drawn
+
+
 @dataclass(frozen=True)
 class Law:
     """Something that must hold of these numbers whatever the data, and whether it does."""
@@ -131,6 +158,7 @@ class Result:
     warnings: tuple[str, ...] = ()
     refused: str = ""
     by_group: bool = False
+    drawings: tuple[Drawing, ...] = ()
 
     @property
     def broken_laws(self) -> tuple[Law, ...]:
@@ -171,7 +199,13 @@ def from_plain(data: Mapping[str, Any]) -> Result:
 
     def curve(one: Mapping[str, Any]) -> CurveData:
         lines = tuple(
-            Line(line["label"], tuple(map(tuple, line["steps"])), tuple(map(tuple, line["counts"])), line["n"])
+            Line(
+                line["label"],
+                tuple(map(tuple, line["steps"])),
+                tuple(map(tuple, line["counts"])),
+                line["n"],
+                tuple(map(tuple, line.get("lost", ()))),
+            )
             for line in one["lines"]
         )
         return CurveData(**{**one, "lines": lines, "marks": tuple(one["marks"])})
@@ -187,5 +221,21 @@ def from_plain(data: Mapping[str, Any]) -> Result:
             "forests": tuple(map(forest, data["forests"])),
             "laws": tuple(Law(**law) for law in data["laws"]),
             "warnings": tuple(data["warnings"]),
+            # A run of before there were drawings has none.
+            "drawings": tuple(map(_drawing, data.get("drawings", ()))),
         }
     )
+
+
+def _drawing(one: Mapping[str, Any]) -> Drawing:
+    return Drawing(**{**one, "data": _rebuilt(DRAWN[one["kind"]], one["data"])})
+
+
+def _rebuilt(kind: Any, plain: Any) -> Any:
+    """A value of the annotated ``kind`` from what JSON kept of it."""
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return kind(**{name: _rebuilt(hints[name], value) for name, value in plain.items()})  # type: ignore[operator]
+    if get_origin(kind) is tuple:
+        return tuple(_rebuilt(get_args(kind)[0], value) for value in plain)
+    return plain

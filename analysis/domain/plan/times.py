@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.domain.competing_risks import CumulativeIncidence, cumulative_incidence, gray_test
-from analysis.domain.plan import wording
+from analysis.domain.plan import courses, wording
 from analysis.domain.plan.material import (
     YEAR_DAYS,
     CannotCompute,
@@ -242,12 +242,23 @@ def _curves(
                 tuple(steps),
                 tuple((float(t), int(r), int(d)) for t, r, d in zip(ticks, counts.n_risk, events, strict=True)),
                 one.n,
+                _lost(one, fit, until) if falls else (),
             )
         )
     method = named + ("" if p_value is None else f"; {p_value.method}: p {p_value.text}")
     anchor = material.protocol.anchor
     origin = anchor.label or anchor.event.replace("_", " ")
-    return CurveData(endpoint.label, origin, falls, tuple(lines), method, (), by_group)
+    # Days of the schedule are lines in the picture; years are ticks of its axis anyway.
+    marks = tuple(round(days) for days, words in at if words.startswith("day") and days < until)
+    return CurveData(endpoint.label, origin, falls, tuple(lines), method, marks, by_group)
+
+
+def _lost(one: Timed, fit: StepCurve, until: float) -> tuple[tuple[float, float], ...]:
+    """Where follow-up ends without the event, on the curve: each time once."""
+    days = sorted({float(day) for day, cause in zip(one.days, one.causes, strict=True) if cause != 1 and day <= until})
+    if not days:
+        return ()
+    return tuple(zip(days, (float(height) for height in fit.at(days).estimate), strict=True))
 
 
 def _nice(until: float) -> float:
@@ -290,7 +301,8 @@ def follow_up(material: Material, spec: AnalysisSpec) -> Result:
     by_group = tells_groups(material, spec, groups)
     endpoint = material.protocol.endpoint(spec.endpoints[0])
     rows = []
-    for one in all_timed(material, endpoint, groups):
+    found = all_timed(material, endpoint, groups)
+    for one in found:
         months = np.asarray(one.days) / (YEAR_DAYS / 12)
         low, middle, high = (float(value) for value in np.quantile(months, [0.25, 0.5, 0.75]))
         plain = Number(
@@ -329,7 +341,7 @@ def follow_up(material: Material, spec: AnalysisSpec) -> Result:
     sentence = "; ".join(f"{row.label}: median {row.cells[1].text} months" for row in rows)
     return Result(
         spec.id, spec.label, "Plain median; reverse Kaplan-Meier", f"Follow-up, {sentence} (plain median, quartiles).",
-        (table,), by_group=by_group,
+        (table,), by_group=by_group, drawings=courses.swimmers(material, spec, found),
     )  # fmt: skip
 
 

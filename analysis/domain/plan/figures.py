@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from analysis.domain.figures.survival import UPRIGHT
 from analysis.domain.plan.results import CurveData, ForestData
 from trials.domain.figures import BLUE, COLOURS, DASHES, GREY, Cell, Spec, Table, framed, inline, percent
 
@@ -18,7 +19,7 @@ def in_years(data: CurveData) -> bool:
 
 
 def curve_spec(data: CurveData) -> Spec:
-    """The steps with their band over the numbers at risk, aligned with the times."""
+    """The steps with their band over the numbers at risk and the events so far, aligned with the times."""
     years = in_years(data)
     scale = YEAR_DAYS if years else 1.0
     lines = data.lines[:MOST_CURVES]
@@ -46,7 +47,7 @@ def curve_spec(data: CurveData) -> Spec:
         "scale": {"domain": [0, 1]},
         "axis": {"title": data.title, "format": ".0%", "tickCount": 5},
     }
-    picture = {
+    picture: Spec = {
         "width": WIDTH,
         "height": HEIGHT,
         "data": inline(steps),
@@ -71,12 +72,38 @@ def curve_spec(data: CurveData) -> Spec:
             },
         ],
     }
-    at_risk = [{"group": line.label, "t": day / scale, "at_risk": n} for line in lines for day, n, _ in line.counts]
-    below = {
+    lost = [{"group": line.label, "t": t / scale, "estimate": e} for line in lines for t, e in line.lost]
+    if lost:
+        picture["layer"].append(
+            {
+                "name": "lost",
+                "data": inline(lost),
+                "mark": {"type": "point", "shape": UPRIGHT, "size": 60, "strokeWidth": 1.25, "filled": False,
+                         "opacity": 1, "aria": False},
+                "encoding": {"x": x, "y": y, "color": {**shared, "scale": colour, "legend": legend}},
+            }
+        )  # fmt: skip
+    for day in data.marks:
+        picture["layer"].append(
+            {
+                "data": inline([{"t": day / scale}]),
+                "mark": {"type": "rule", "color": GREY, "strokeDash": [2, 3], "aria": False},
+                "encoding": {"x": x},
+            }
+        )
+    at_risk = [{"group": line.label, "t": day / scale, "n": n} for line in lines for day, n, _ in line.counts]
+    events = [{"group": line.label, "t": day / scale, "n": k} for line in lines for day, _, k in line.counts]
+    below = [_below(title, rows, domain, x) for title, rows in (("At risk", at_risk), ("Events so far", events))]
+    return framed(vconcat=[picture, *below], spacing=8, resolve={"scale": {"x": "shared"}})
+
+
+def _below(title: str, rows: list[dict[str, object]], domain: list[str], x: Spec) -> Spec:
+    """Numbers under the curves, one line a group, each below its time."""
+    return {
         "width": WIDTH,
         "height": ROW_HEIGHT * len(domain),
-        "title": {"text": "At risk", "anchor": "start", "frame": "group", "fontSize": 12, "dx": -LABEL_WIDTH},
-        "data": inline(at_risk),
+        "title": {"text": title, "anchor": "start", "frame": "group", "fontSize": 12, "dx": -LABEL_WIDTH},
+        "data": inline(rows),
         "mark": {"type": "text", "aria": False},
         "encoding": {
             "x": {**x, "axis": None},
@@ -93,10 +120,9 @@ def curve_spec(data: CurveData) -> Spec:
                     "ticks": False,
                 },
             },
-            "text": {"field": "at_risk", "type": "quantitative"},
+            "text": {"field": "n", "type": "quantitative"},
         },
     }
-    return framed(vconcat=[picture, below], spacing=8, resolve={"scale": {"x": "shared"}})
 
 
 def curve_table(data: CurveData) -> Table:
