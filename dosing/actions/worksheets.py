@@ -29,6 +29,7 @@ from dosing.domain.worksheet import (
     as_source_says,
     compute,
     rounded_amounts,
+    stored_moment_words,
 )
 from dosing.models import DoseRelease, DoseVerification, DoseWorksheet
 from dosing.permissions import (
@@ -218,9 +219,11 @@ def _flat(inputs: Mapping[str, object]) -> dict[str, str]:
     for kind in ("covariates", "conditions"):
         for one in inputs.get(kind) or ():  # type: ignore[attr-defined]
             value = f"{one['qualifier']}{one['value']} {one['unit']}".strip() if one["value"] is not None else ""
-            flat[one["label"]] = f"{value} of {one['observed_at']}" if value and one["observed_at"] else value
-    names = {"anchor": "day 0", "first_dose_at": "first dose", "birth_date": "birth date", "group": "group"}
-    for key, name in names.items():
+            seen = stored_moment_words(one["observed_at"])
+            flat[one["label"]] = f"{value} of {seen}" if value and seen else value
+    for key, name in {"anchor": "day 0", "first_dose_at": "first dose"}.items():
+        flat[name] = stored_moment_words(str(inputs.get(key) or ""))
+    for key, name in {"birth_date": "birth date", "group": "group"}.items():
         flat[name] = str(inputs.get(key) or "")
     for one in inputs.get("applicability") or ():  # type: ignore[attr-defined]
         flat[f"applies ({one['id']})"] = str(one["answer"])

@@ -778,6 +778,14 @@ def moment_words(moment: Moment) -> str:
     return _date_words(moment)
 
 
+def stored_moment_words(text: str | None) -> str:
+    """A moment or a day as it is stored, in words; empty where there is none."""
+    if not text:
+        return ""
+    moment = datetime.fromisoformat(text)
+    return moment_words(moment if "T" in text else moment.date())
+
+
 def _date_words(day: date) -> str:
     return PartialDate.from_date(day).display()
 

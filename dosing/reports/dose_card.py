@@ -9,7 +9,7 @@ from dosing.domain.figures import proposed
 from dosing.domain.heat_map import HeatMap, picture
 from dosing.domain.level_guided import ADVICE
 from dosing.domain.nomogram import plain
-from dosing.domain.worksheet import moment_words
+from dosing.domain.worksheet import stored_moment_words
 from dosing.models import DoseWorksheet
 from dosing.reports.proposal import proposal_figure, stored_proposal
 from dosing.selectors import DoseCard, dosing_of
@@ -84,18 +84,13 @@ def _inputs(worksheet: DoseWorksheet) -> list[Block]:
     rows = []
     for one in worksheet.inputs["covariates"]:
         value = f"{one['qualifier']}{one['value']}" if one["value"] is not None else "not known"
-        rows.append((one["label"], value, unit_words(one["unit"]), _moment(one["observed_at"]), one["source"]))
+        rows.append(
+            (one["label"], value, unit_words(one["unit"]), stored_moment_words(one["observed_at"]), one["source"])
+        )
     anchor = worksheet.inputs.get("anchor")
-    rows.append(("Day 0", _moment(anchor) or "not known", "", "", "date that study days count from"))
+    rows.append(("Day 0", stored_moment_words(anchor) or "not known", "", "", "date that study days count from"))
     columns = ("Input", "Value", "Unit", "Taken (site time)", "Source")
     return [Heading("What the dose rests on"), TableBlock("Inputs as they were recorded", Table(columns, tuple(rows)))]
-
-
-def _moment(iso: str | None) -> str:
-    if not iso:
-        return ""
-    moment = datetime.fromisoformat(iso)
-    return moment_words(moment if "T" in iso else moment.date())
 
 
 def _applicability(worksheet: DoseWorksheet, participant: Participant) -> list[Block]:

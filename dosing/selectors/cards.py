@@ -103,6 +103,28 @@ class DoseCard:
     awaiting: frozenset[int]
     earlier: tuple[DoseWorksheet, ...]
     has_begun: bool
+    #: Whether the worksheet is one that a person has to verify or release before it may be given.
+    is_open: bool
+
+    @property
+    def remarks(self) -> list[str]:
+        """The warnings of the worksheet, without those that the part on the levels tells with their way out."""
+        if self.worksheet is None:
+            return []
+        result = self.worksheet.result
+        is_told = (result.get("guided") or {"proposal": True})["proposal"] is None
+        told = ("fallback", "no_") if is_told else ()
+        return [one["sentence"] for one in result["warnings"] if not one["code"].startswith(told)]
+
+    @property
+    def asked(self) -> list[str]:
+        """What the second person enters, without its values."""
+        return [str(one["label"]) for one in self.worksheet.inputs["covariates"]] if self.worksheet else []
+
+    @property
+    def has_volumes(self) -> bool:
+        """Whether the protocol states a concentration, so that a dose is a volume and vials as well."""
+        return any(line.planned_ml is not None for line in self.lines)
 
 
 def dose_card(participant: Participant, membership: Membership, today: date, *, looks: bool = False) -> DoseCard:
@@ -171,6 +193,7 @@ def dose_card(participant: Participant, membership: Membership, today: date, *, 
         awaiting=frozenset(one.pk for one in deviations if _awaits_a_person(participant, one)),
         earlier=tuple(row for row in rows if not row.is_current),
         has_begun=bool(given),
+        is_open=stands and released is None,
     )
 
 

@@ -162,6 +162,12 @@ class ParticipantExposure:
         return [("Before the graft", of.pre), ("After the graft", of.post), ("In total", of.total)]
 
     @property
+    def covariate_words(self) -> list[tuple[str, str]]:
+        """The covariates as the plan has them: label, value and unit."""
+        stored = {one["id"]: one for one in self.plan.inputs["covariates"]} if self.plan is not None else {}
+        return [(stored[name]["label"], f"{value} {stored[name]['unit']}".strip()) for name, value in self.covariates]
+
+    @property
     def area_unit(self) -> str:
         return self.parameters.area_unit if self.parameters is not None else ""
 

@@ -325,11 +325,20 @@ def _form_rows(participant: Participant, form_id: str) -> Iterator[dict[str, Obs
 
 
 @dataclass(frozen=True)
+class WaitingDose:
+    """A dose that waits for a person, and the first of its days that nothing was given on yet."""
+
+    worksheet: DoseWorksheet
+    on: date
+    is_first: bool
+
+
+@dataclass(frozen=True)
 class OpenWork:
     """What is to be done about doses in the reach of a membership."""
 
-    to_verify: tuple[DoseWorksheet, ...]
-    to_release: tuple[DoseWorksheet, ...]
+    to_verify: tuple[WaitingDose, ...]
+    to_release: tuple[WaitingDose, ...]
     due_today: tuple[tuple[DoseWorksheet, int], ...]
     refused: tuple[DoseWorksheet, ...]
 
@@ -359,8 +368,8 @@ def open_work(membership: Membership, today: date) -> OpenWork:
     ):
         zone = ZoneInfo(infusion.participant.site.time_zone)
         given[infusion.participant_id].add(infusion.started_at.astimezone(zone).date())
-    to_verify: list[DoseWorksheet] = []
-    to_release: list[DoseWorksheet] = []
+    to_verify: list[WaitingDose] = []
+    to_release: list[WaitingDose] = []
     refused: list[DoseWorksheet] = []
     due: list[tuple[DoseWorksheet, int]] = []
     for row in rows:
@@ -372,13 +381,20 @@ def open_work(membership: Membership, today: date) -> OpenWork:
             continue
         if release_of(row) is None:
             if not given[row.participant_id] or _is_open(row, given[row.participant_id]):
-                (to_release if agreed_verification(row) else to_verify).append(row)
+                waiting = _waiting(row, given[row.participant_id])
+                (to_release if agreed_verification(row) else to_verify).append(waiting)
             continue
         for number, day in enumerate(row.result["days"], start=1):
             on = date.fromisoformat(day["on"])
             if on <= today and on not in given[row.participant_id] and today <= (row.last_day_on or on):
                 due.append((row, number))
     return OpenWork(tuple(to_verify), tuple(to_release), tuple(due), tuple(refused))
+
+
+def _waiting(worksheet: DoseWorksheet, given_on: Collection[date]) -> WaitingDose:
+    days = [date.fromisoformat(day["on"]) for day in worksheet.result["days"]]
+    on = next((day for day in days if day not in given_on), days[-1])
+    return WaitingDose(worksheet, on, is_first=on == days[0])
 
 
 def is_marked(participant: int, today: date) -> bool:

@@ -9,6 +9,7 @@ from django import template
 from django.utils.translation import gettext as _
 
 from dosing.domain.nomogram import plain
+from dosing.domain.worksheet import stored_moment_words
 
 register = template.Library()
 
@@ -23,6 +24,12 @@ def amount(value: Decimal | int | None) -> str:
 def number_text(value: str) -> str:
     """A stored decimal as it is printed: ``167.50`` as ``167.5``."""
     return plain(Decimal(value))
+
+
+@register.filter
+def day_text(value: str) -> str:
+    """A stored day as it is printed: ``2026-11-29`` as ``29-Nov-2026``."""
+    return stored_moment_words(value)
 
 
 @register.filter

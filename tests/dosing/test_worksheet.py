@@ -161,7 +161,7 @@ def test_the_same_facts_are_one_worksheet_and_changed_facts_make_a_new_one(world
     first.refresh_from_db()
     assert not first.is_current and not first.is_plan_of_record
     assert second.is_current and second.is_plan_of_record
-    assert second.reason == ("Changed: Actual body weight: 23.4 kg of 2025-03-13 → 25 kg of 2025-03-14.")
+    assert second.reason == ("Changed: Actual body weight: 23.4 kg of 13-Mar-2025 → 25 kg of 14-Mar-2025.")
     assert second.total_mg == 175
 
 
