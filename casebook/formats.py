@@ -128,7 +128,7 @@ def plan_of(content: bytes, *, laboratory: str, membership: Membership) -> LabPl
             continue
         key = (*found.draw_key, found.read.address)
         if key in seen:
-            where = f"{found.label} of {found.participant} at this time stands on row {seen[key]} already."
+            where = f"{found.label} of {found.participant} at this time stands on row {seen[key]} already. Keep one."
             rejections.append(Rejection(row.row, file.headings["analyte"], where))
             continue
         seen[key] = row.row
@@ -186,14 +186,20 @@ def _read_row(
             f"“{row.participant}” is no participant that you can see. Use the screening or participant number.",
         )
     if not may(membership, Permission.RECORD_OBSERVATION, participant):
-        return Rejection(row.row, headings["participant"], f"You may not enter values for {participant}.")
+        return Rejection(
+            row.row, headings["participant"], f"You may not enter values for {participant}. Take the row out."
+        )
     if participant.status == ParticipantState.SCREEN_FAILED:
-        return Rejection(row.row, headings["participant"], f"{participant} failed screening.")
+        return Rejection(
+            row.row, headings["participant"], f"{participant} failed screening. Reopen the screening first."
+        )
     if participant.protocol_version_id not in names:
         names[participant.protocol_version_id] = _analytes(participant.protocol)
     analyte = names[participant.protocol_version_id].get(row.analyte.upper())
     if analyte is None:
-        return Rejection(row.row, headings["analyte"], f"The protocol has no analyte “{row.analyte}”.")
+        ids = ", ".join(one.id for one in participant.protocol.analytes)
+        known = f"Use one of {ids}." if len(ids) <= 400 else "Use the id that the definition gives it."
+        return Rejection(row.row, headings["analyte"], f"The protocol has no analyte “{row.analyte}”. {known}")
     if analyte.form == "PC" and analyte.per_assay and not (row.laboratory or laboratory):
         # A level without its assay can be compared with nothing: it is refused, not kept for a guess.
         sentence = f"{analyte.label} belongs to an assay: name the laboratory in the file, or beside it."
@@ -204,7 +210,7 @@ def _read_row(
     except DateEntryError as error:
         return Rejection(row.row, headings["sampled_at"], str(error))
     if moment > timezone.now():
-        return Rejection(row.row, headings["sampled_at"], "The sample lies in the future.")
+        return Rejection(row.row, headings["sampled_at"], "The sample lies in the future. Correct the date.")
     try:
         read = read_result(analyte, Written(row.value, row.unit, row.lower_limit, row.upper_limit, row.lloq))
     except ResultRefused as refused:

@@ -295,7 +295,7 @@ def _check_draw(moment: datetime, laboratory: str, specimen: str) -> None:
         problems.append(Problem("sampled_at", "The sample lies in the future; record it when it has been taken."))
     for name, text in (("laboratory", laboratory), ("specimen", specimen)):
         if len(text.strip()) > MAX_NAME:
-            problems.append(Problem(name, f"The name of the {name} has more than {MAX_NAME} characters."))
+            problems.append(Problem(name, f"The name of the {name} has more than {MAX_NAME} characters. Shorten it."))
     if not specimen.strip():
         problems.append(Problem("specimen", "Say what was sampled, such as blood."))
     if problems:

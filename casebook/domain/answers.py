@@ -183,7 +183,9 @@ def _number(item: Item, text: str, moment: Moment, unit: str) -> FormAnswer:
     if too_low or too_high:
         shown = f"{number.qualifier}{number.text}{' ' + chosen if chosen else ''}"
         side = "below" if too_low else "above"
-        raise AnswerRefused(f"{item.label}: {shown} is {side} the allowed range, {range_words(item)}.")
+        raise AnswerRefused(
+            f"{item.label}: {shown} is {side} the allowed range, {range_words(item)}. Check value and unit."
+        )
     return FormAnswer(number.text, chosen, number.qualifier)
 
 

@@ -242,7 +242,7 @@ def _cells_wrong(
             wrong.append(Rejection(number, headings[name], "The cell holds a line break or a control character."))
         # A unit may be absent beside a reason such as ND; whether it may is decided with the value.
         elif not cell and name in REQUIRED and name != "unit":
-            wrong.append(Rejection(number, headings[name], "The cell is empty."))
+            wrong.append(Rejection(number, headings[name], "The cell is empty. Fill it in, or take the row out."))
     return wrong
 
 
@@ -255,7 +255,7 @@ def _repeated(rows: list[LabFileRow], headings: Mapping[str, str]) -> Iterator[R
             yield Rejection(
                 row.row,
                 headings["analyte"],
-                f"{row.analyte} of {row.participant} at {row.sampled_at} stands on row {first[key]} already.",
+                f"{row.analyte} of {row.participant} at {row.sampled_at} stands on row {first[key]} already. Keep one.",
             )
         else:
             first[key] = row.row

@@ -6,6 +6,7 @@ in the canonical one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
@@ -23,6 +24,8 @@ NOT_DETECTED = ("not detected", "undetectable", "negative", "neg", "neg.")
 NOT_DETECTED_QUALIFIER = "nd"
 MAX_TEXT = 40
 MAX_UNIT = 20
+#: How a laboratory writes that a result is below a limit, without the limit.
+_BELOW_SOME_LIMIT = re.compile(r"[<≤]?\s*(b?ll?oq|blq|bql|bdl|l[dl]od|lod|below\b.*)", re.IGNORECASE)
 _STEP = Decimal(1).scaleb(-MAX_DECIMALS)
 
 
@@ -96,6 +99,9 @@ def read_result(analyte: Analyte, written: Written) -> ReadResult:
     try:
         number = enter_number(text, decimals=analyte.decimals if own_unit else None, unit=unit)
     except NumberEntryError as error:
+        if analyte.per_assay and _BELOW_SOME_LIMIT.fullmatch(text):
+            rule = f"{analyte.label}: “{text}” is below a limit and does not name it."
+            raise ResultRefused(f"{rule} Write the limit of the assay, such as <0.5.") from None
         raise ResultRefused(f"{analyte.label}: {error}") from None
     value = _canonical(analyte, number.value, unit)
     if value < 0:
@@ -139,7 +145,9 @@ def _canonical(analyte: Analyte, value: Decimal, unit: str) -> Decimal:
             analyte=analyte.id,
         )
     except units.UnitError as error:
-        raise ResultRefused(f"{analyte.label}: {error}", column="unit") from None
+        is_accepted = units.normalised(unit) in {units.normalised(one) for one in analyte.accepted_units}
+        way_out = f" Have it reported in {analyte.canonical_unit}." if is_accepted else ""
+        raise ResultRefused(f"{analyte.label}: {error}{way_out}", column="unit") from None
     if len(unit) > MAX_UNIT:
         raise ResultRefused(f"{analyte.label}: the unit “{unit[:MAX_UNIT]}…” is too long.", column="unit")
     rounded = converted.quantize(_STEP, rounding=ROUND_HALF_EVEN)

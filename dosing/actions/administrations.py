@@ -392,18 +392,18 @@ def _facts(
     started, stopped = _in_zone(started_at, zone), _in_zone(stopped_at, zone)
     problems: dict[str, str] = {}
     if not 1 <= infusion <= 99:
-        problems["infusion"] = "Infusions are counted from 1."
+        problems["infusion"] = "Infusions are counted from 1 to 99. Give its number."
     if spec is not None and product != spec.product:
         problems["product"] = (
             f"The protocol gives {spec.product}, not {product or 'no product'}; products are never converted. "
             "Record another product as medication."
         )
     if stopped <= started:
-        problems["stopped_at"] = "The infusion stops after it starts."
+        problems["stopped_at"] = "The infusion stops after it starts. Correct one of the two times."
     elif stopped - started > LONGEST_INFUSION:
         problems["stopped_at"] = "An infusion of more than 48 h: check the dates."
     if stopped > timezone.now() + timedelta(minutes=5):
-        problems["stopped_at"] = "An infusion is recorded after it has ended."
+        problems["stopped_at"] = "An infusion is recorded after it has ended. Correct the time, or wait."
     concentration = spec.rounding.concentration if spec is not None and spec.rounding else None
     if dose_mg is None and volume_ml is not None and concentration is not None:
         dose_mg = volume_ml * concentration
@@ -411,7 +411,7 @@ def _facts(
         needed = "dose in mg, or the volume in mL" if concentration is not None else "dose in mg"
         problems["dose_mg"] = f"Give the {needed}."
     elif not dose_mg.is_finite() or dose_mg <= 0:
-        problems["dose_mg"] = "A dose that was given is above 0 mg; one that was not given is not recorded."
+        problems["dose_mg"] = "A dose that was given is above 0 mg; one that was not given is not recorded. Correct it."
     elif dose_mg != dose_mg.quantize(Decimal("0.001")) or dose_mg > 5000:
         problems["dose_mg"] = "Give the dose in mg, up to 5000, with at most three decimals."
     elif volume_ml is not None and concentration is not None and volume_ml * concentration != dose_mg:

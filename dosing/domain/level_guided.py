@@ -245,7 +245,8 @@ def propose(question: LevelQuestion) -> Guided:
     usable = [one for one in question.levels if not one.is_below_limit]
     if not refusals and len(usable) < question.algorithm.at_least_levels:
         wanted, excluded = question.algorithm.at_least_levels, len(question.levels) - len(usable)
-        below = f", {excluded} below the limit of quantification and excluded" if excluded else ""
+        said = ", ".join(one.words() for one in question.levels if one.is_below_limit)
+        below = f"; below the limit of quantification, and excluded: {said}" if excluded else ""
         sentence = f"{len(usable)} of {wanted} levels can be used{below}."
         code = Stop.BELOW_LIMIT if excluded else Stop.TOO_FEW_LEVELS
         refusals.append(Refusal(code, sentence, "Record the levels that are missing; until then the fixed dose holds."))
@@ -345,7 +346,7 @@ def _level_problems(question: LevelQuestion) -> list[Refusal]:
         found += _problems_of(one, question)
         if one.taken_at in seen:
             sentence = f"Two levels were recorded for one moment: {one.words()}."
-            found.append(Refusal(Stop.DUPLICATE, sentence, "Remove the one that is wrong."))
+            found.append(Refusal(Stop.DUPLICATE, sentence, "Correct the one that is wrong to NA, with the reason."))
         seen.add(one.taken_at)
     return found
 
@@ -378,12 +379,12 @@ def _problems_of(level: LevelSample, question: LevelQuestion) -> list[Refusal]:
     if question.infusions and not begun:
         first = question.infusions[0].started_at
         sentence = f"{said} was taken before the first dose ({first:%d-%b-%Y %H:%M})."
-        found.append(Refusal(Stop.LEVEL_TIME, sentence, "Correct the time, or mark the level as not for dosing."))
+        found.append(Refusal(Stop.LEVEL_TIME, sentence, "Correct the time; what belongs to no dose becomes NA."))
     for one in begun:
         # The very start and the very end of an infusion are no time inside it.
         if one.stopped_at is not None and one.started_at < level.taken_at < one.stopped_at:
             sentence = f"{said} was taken during the infusion of day {one.day}."
-            found.append(Refusal(Stop.LEVEL_TIME, sentence, "Take it again after the infusion, or correct the time."))
+            found.append(Refusal(Stop.LEVEL_TIME, sentence, "Correct the time, or make it NA and take another."))
     return found
 
 

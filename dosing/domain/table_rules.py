@@ -144,7 +144,7 @@ def _tiles(table: Table, source: str) -> Iterator[Finding]:
         )
         covering = _covering(whole, weight, alc)
         if inside and not covering:
-            yield Finding(1, Severity.ERROR, place, "a gap: no cell holds it.")
+            yield Finding(1, Severity.ERROR, place, "a gap: no cell holds it. Add the cell.")
         elif len(covering) > 1:
             lines = ", ".join(str(cell.line) for cell in covering if cell.line)
             at = f" (lines {lines})" if lines else ""

@@ -58,7 +58,9 @@ def test_one_wrong_answer_saves_none(world: World) -> None:
     participant = world.enrolled()
     with pytest.raises(actions.Refused) as refused:
         vital_signs(world, participant, answers={"WEIGHT": "12.5", "HEIGHT": "9150"})
-    assert refused.value.message_dict == {"HEIGHT": ["Height: 9150 cm is above the allowed range, 40 to 220 cm."]}
+    assert refused.value.message_dict == {
+        "HEIGHT": ["Height: 9150 cm is above the allowed range, 40 to 220 cm. Check value and unit."]
+    }
     assert not FormEntry.objects.exists()
 
 

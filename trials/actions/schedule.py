@@ -157,7 +157,9 @@ def record_visit(*, visit: Visit, done_on: date, by: Membership, reason: str = "
     _lock(visit.participant)
     visit = _locked(visit)
     if done_on > timezone.localdate():
-        raise ValidationError({"done_on": "A visit that took place lies in the past; this day is still to come."})
+        raise ValidationError(
+            {"done_on": "A visit that took place lies in the past; this day is still to come. Correct it."}
+        )
     if visit.status == Visit.Status.DONE and visit.done_on == done_on:
         return visit
     if visit.status != Visit.Status.PLANNED and not reason.strip():
@@ -230,7 +232,9 @@ def add_unscheduled_visit(*, participant: Participant, on: date, by: Membership,
     if spec is None:
         raise NotPossible(f"{participant.protocol_version} has no unscheduled visits. Record on the nearest visit.")
     if on > timezone.localdate():
-        raise ValidationError({"on": "A visit that took place lies in the past; this day is still to come."})
+        raise ValidationError(
+            {"on": "A visit that took place lies in the past; this day is still to come. Correct it."}
+        )
     stem = re.sub(r"\d+$", "", spec.code)
     taken = participant.visits.filter(code__startswith=stem).count()
     with context.context(by=by):

@@ -229,7 +229,7 @@ def _valid(text: str, year: int, month: int | None = None, day: int | None = Non
     try:
         return PartialDate(year, month, day)
     except ValueError:
-        raise DateEntryError(f"“{text.strip()}” is not a day of the calendar.") from None
+        raise DateEntryError(f"“{text.strip()}” is not a day of the calendar. Correct the date.") from None
 
 
 def _two_orders(text: str, first: int, second: int, year: int) -> PartialDate:
@@ -243,7 +243,7 @@ def _two_orders(text: str, first: int, second: int, year: int) -> PartialDate:
         if reading not in readings:
             readings.append(reading)
     if not readings:
-        raise DateEntryError(f"“{text.strip()}” is not a day of the calendar.")
+        raise DateEntryError(f"“{text.strip()}” is not a day of the calendar. Correct the date.")
     if len(readings) > 1:
         choices = " or ".join(reading.display() for reading in readings)
         raise DateEntryError(f"“{text.strip()}” can be read in two ways: {choices}. Choose one.", tuple(readings))
