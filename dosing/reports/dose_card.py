@@ -11,8 +11,8 @@ from dosing.domain.level_guided import ADVICE
 from dosing.domain.nomogram import plain
 from dosing.domain.worksheet import stored_moment_words
 from dosing.models import DoseWorksheet
-from dosing.reports.proposal import proposal_figure, stored_proposal
-from dosing.selectors import DoseCard, dosing_of
+from dosing.reports.proposal import proposal_figure, proposed_curve_figure, stored_proposal
+from dosing.selectors import DoseCard, InfusionLine, dosing_of
 from trials.domain.documents import (
     Block,
     Document,
@@ -74,7 +74,7 @@ def _answer(card: DoseCard, worksheet: DoseWorksheet) -> list[Block]:
     if card.vials and card.waste_mg is not None:
         facts.append(("Vials to open", f"{card.vials}; {plain(card.waste_mg)} mg are left over"))
     blocks: list[Block] = [Heading("Dose"), Facts(tuple(facts))]
-    if card.release is None and not card.has_begun and card.imported is None:
+    if card.is_open:
         blocks.append(Notice("Not released: this dose must not be given yet."))
     blocks += [Notice(one["sentence"]) for one in worksheet.result["warnings"]]
     return blocks
@@ -131,8 +131,17 @@ def _proposal(worksheet: DoseWorksheet) -> list[Block]:
         Heading("Proposal from levels"),
         Facts(facts),
         Picture(figure.svg, figure.alt, figure.caption, proposed.table(of), "Exposure by part", "proposal"),
+        *_proposed_curve(worksheet),
         Paragraph(ADVICE),
     ]
+
+
+def _proposed_curve(worksheet: DoseWorksheet) -> list[Block]:
+    one = proposed_curve_figure(worksheet)
+    if one is None:
+        return []
+    named = "Infusions, levels and concentration"
+    return [Picture(one.svg, one.alt, one.caption, one.table, named, "proposed-curve")]
 
 
 def _map(heat_map: HeatMap) -> Picture:
@@ -158,17 +167,25 @@ def _infusions(card: DoseCard, zone: ZoneInfo) -> list[Block]:
                 str(line.number),
                 "" if line.day is None else str(line.day),
                 f"{line.on:%d-%b-%Y}" if line.on else "",
-                *(plain(one) if one is not None else "" for one in (line.planned_mg, line.planned_ml)),
-                "" if line.vials is None else str(line.vials),
-                plain(line.waste_mg) if line.waste_mg is not None else "",
+                plain(line.planned_mg) if line.planned_mg is not None else "",
+                *(_volumes(line) if card.has_volumes else ()),
                 plain(given.dose_mg) if given else "",
                 started,
             )
         )
     if not rows:
         return []
-    columns = ("No.", "Day", "Date", "Plan, mg", "mL", "Vials", "Left over, mg", "Given, mg", f"Given at ({zone.key})")
+    volumes = ("mL", "Vials", "Left over, mg") if card.has_volumes else ()
+    columns = ("No.", "Day", "Date", "Plan, mg", *volumes, "Given, mg", f"Given at ({zone.key})")
     return [Heading("Infusions"), TableBlock("Plan by day, and what was given", Table(columns, tuple(rows)))]
+
+
+def _volumes(line: InfusionLine) -> tuple[str, str, str]:
+    return (
+        plain(line.planned_ml) if line.planned_ml is not None else "",
+        "" if line.vials is None else str(line.vials),
+        plain(line.waste_mg) if line.waste_mg is not None else "",
+    )
 
 
 def _adherence(card: DoseCard) -> list[Block]:

@@ -23,6 +23,7 @@ from dosing.selectors.exposures import (
     illustrative_set,
 )
 from dosing.selectors.monitoring import Monitored, monitored
+from dosing.selectors.proposed_course import ProposedCourse, proposed_course
 from dosing.selectors.questions import (
     Asked,
     active_model,
@@ -82,6 +83,7 @@ __all__ = [
     "exposure_of",
     "TargetLine",
     "ParticipantExposure",
+    "ProposedCourse",
     "ParameterSet",
     "Asked",
     "DoseCard",
@@ -130,6 +132,7 @@ __all__ = [
     "next_infusion",
     "open_work",
     "plan_of_record",
+    "proposed_course",
     "ratio_bounds",
     "release_of",
     "review_of",

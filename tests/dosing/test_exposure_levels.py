@@ -6,13 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from django.urls import reverse
 from playwright.sync_api import Page, expect
 
 from dosing import actions, selectors
 from dosing.reports.exposure import curve_figure
-from dosing.reports.proposal import proposal_figure, stored_proposal
+from dosing.reports.proposal import proposal_figure, proposed_curve_figure, stored_proposal
 from tests.browser.watch import axe_violations
 from tests.dosing.dose_world import fresh
 from tests.dosing.levels import at
@@ -86,6 +87,36 @@ def test_the_parts_of_the_bar_add_up_to_what_the_proposed_dose_reaches(guided: W
     assert ("target, both ends included", "100 to 148.5: inside the target") in figure.table.rows
 
 
+@pytest.mark.requirement("DOS6")
+def test_the_curve_on_the_card_is_that_of_the_proposal_and_stays(guided: World) -> None:
+    worksheet = proposed(guided)
+    stored = worksheet.result["guided"]["proposal"]
+    course = selectors.proposed_course(worksheet)
+    assert course is not None
+    areas = {area.window: area for area in course.areas}
+    assert areas["total"].value == pytest.approx(stored["at_proposed"], rel=1e-9)
+    assert areas["pre"].value + areas["post"].value == pytest.approx(areas["total"].value, rel=1e-9)
+    assert (areas["total"].low, areas["total"].high) == tuple(stored["interval"])
+    assert areas["total"].target == (100, 148.5) and areas["pre"].target is None
+    assert [(dose.mg, dose.is_given) for dose in course.doses] == [(150, True)] * 2 + [
+        (float(stored["mg_each"]), False)
+    ] * 2
+    assert [one.words for one in course.samples] == ["3.4 UE/mL of 20-Mar-2025 08:00", "6.1 UE/mL of 21-Mar-2025 08:00"]
+    # The exposure page draws the same estimate: at the last level both curves are at one height.
+    page = selectors.exposure_of(fresh(worksheet.participant)).predicted
+    assert page is not None
+    ours, theirs = (
+        np.interp(-3.2, days, levels)
+        for days, levels in ((course.days, course.central), (page.times_day, page.concentration))
+    )
+    assert ours == pytest.approx(theirs, rel=0.02)
+    figure = proposed_curve_figure(worksheet)
+    assert figure is not None and "style=" not in figure.svg and "dashed where proposed" in figure.caption
+    level(guided, worksheet.participant, "9.9", at(21, 9))
+    later = proposed_curve_figure(worksheet)
+    assert later is not None and later.svg == figure.svg, "a later level does not change what was proposed"
+
+
 def test_who_may_still_verify_sees_no_bar_and_the_paper_carries_its_numbers(guided: World, tmp_path: Path) -> None:
     participant = proposed(guided).participant
     own = {"trial": "larch", "participant": participant.pk}
@@ -97,7 +128,14 @@ def test_who_may_still_verify_sees_no_bar_and_the_paper_carries_its_numbers(guid
     assert one == other
     assert "Tagged:          yes" in read(one, tmp_path, "pdfinfo")
     text = " ".join(read(one, tmp_path, "pdftotext").split())
-    for said in ("Proposal from levels", "Proposed on each open day", "inside the target", "never a precise value"):
+    for said in (
+        "Proposal from levels",
+        "Proposed on each open day",
+        "inside the target",
+        "Hatched: before",
+        "never a precise value",
+        "Not released: this dose must not be given yet",
+    ):
         assert said in text, said
 
 

@@ -38,18 +38,22 @@ class Sample:
 
 @dataclass(frozen=True)
 class Area:
-    """Exposure of one window with its interval. ``target`` is (low, high) of the same unit and window, or None."""
+    """Exposure of one window with its interval, where one was computed. ``target`` is (low, high) of the same unit and
+    window, or None."""
 
     window: str
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     target: tuple[float | None, float | None] | None = None
 
 
 @dataclass(frozen=True)
 class PkCurve:
-    """Everything on the figure. Days count from the graft; the curve's arrays are of one length."""
+    """Everything on the figure. Days count from the graft; the curve's arrays are of one length.
+
+    Without ``low`` and ``high`` the curve has no interval.
+    """
 
     drug: str
     unit: str
@@ -66,12 +70,16 @@ class PkCurve:
 
     @property
     def floor(self) -> float:
-        return max(self.high, default=1.0) * FLOOR_SHARE or FLOOR_SHARE
+        return max(self.upper, default=1.0) * FLOOR_SHARE or FLOOR_SHARE
+
+    @property
+    def upper(self) -> tuple[float, ...]:
+        return self.high or self.central
 
     @property
     def last_day(self) -> float:
         """Where the upper end of the interval falls below what the figure shows, or the curve's end."""
-        seen = [day for day, high in zip(self.days, self.high, strict=True) if high > self.floor]
+        seen = [day for day, high in zip(self.days, self.upper, strict=True) if high > self.floor]
         return max([1.0, *seen])
 
 
@@ -141,8 +149,13 @@ def _doses(curve: PkCurve, x: Spec) -> Spec:
 def _course(curve: PkCurve, x: Spec) -> Spec:
     floor, last = curve.floor, curve.last_day
     rows: list[dict[str, object]] = [
-        {"day": day, "value": max(value, floor), "low": max(low, floor), "high": max(high, floor), "floor": floor}
-        for day, value, low, high in zip(curve.days, curve.central, curve.low, curve.high, strict=True)
+        {
+            "day": day,
+            "value": max(value, floor),
+            "floor": floor,
+            **{end: max(bound, floor) for end, bound in zip(("low", "high"), bounds, strict=False)},
+        }
+        for day, value, *bounds in _points(curve)
         if day <= last
     ]
     drawn = [row for row in rows if float(str(row["value"])) > floor]
@@ -150,7 +163,7 @@ def _course(curve: PkCurve, x: Spec) -> Spec:
     up = {
         "field": "value",
         "type": "quantitative",
-        "scale": {"type": "log", "domain": [floor, 1.3 * max([*curve.high, *(s.value for s in curve.samples)])]},
+        "scale": {"type": "log", "domain": [floor, 1.3 * max([*curve.upper, *(s.value for s in curve.samples)])]},
         "axis": {"title": f"{curve.drug} ({curve.unit})", "format": "~g", "values": DECADES},
     }
     hatched, solid = _hatching(drawn), [row for row in drawn if float(str(row["day"])) >= 0]
@@ -174,7 +187,7 @@ def _course(curve: PkCurve, x: Spec) -> Spec:
                 "mark": {"type": "line", "color": GREY, "strokeWidth": 1.5, "strokeDash": [5, 3], "aria": False},
                 "encoding": {"x": across, "y": {**up, "field": end}},
             }
-            for end in ("low", "high")
+            for end in (("low", "high") if curve.high else ())
         ),
         {
             "name": "curve",
@@ -221,6 +234,12 @@ def _course(curve: PkCurve, x: Spec) -> Spec:
     return {"width": WIDTH, "height": HEIGHT, "layer": layers}
 
 
+def _points(curve: PkCurve) -> list[tuple[float, ...]]:
+    """Day and concentration, and the ends of the interval where there is one."""
+    bounds = [curve.low, curve.high] if curve.high else []
+    return list(zip(curve.days, curve.central, *bounds, strict=True))
+
+
 def _hatching(rows: Sequence[dict[str, object]]) -> list[dict[str, object]]:
     """Rows before the graft that are at least a stroke apart."""
     kept: list[dict[str, object]] = []
@@ -245,7 +264,12 @@ def _areas(curve: PkCurve) -> Spec:
     ]
     order = [WINDOW_WORDS[area.window] for area in curve.areas]
     y = {"field": "window", "type": "nominal", "sort": order, "axis": {"title": None, "ticks": False, "domain": False}}
-    most = max([*(a.high for a in curve.areas), *(e for a in curve.areas for e in (a.target or ()) if e is not None)])
+    most = max(
+        [
+            *(a.value if a.high is None else a.high for a in curve.areas),
+            *(e for a in curve.areas for e in (a.target or ()) if e is not None),
+        ]
+    )
     x = {
         "type": "quantitative",
         "scale": {"domain": [0, 1.08 * most], "nice": False},
@@ -279,7 +303,7 @@ def _areas(curve: PkCurve) -> Spec:
     layers += [
         {
             "name": "intervals",
-            "data": inline(rows),
+            "data": inline([row for row in rows if row["low"] is not None]),
             "mark": {"type": "rule", "color": INK, "strokeWidth": 2, "aria": False},
             "encoding": {"y": y, "x": {**x, "field": "low"}, "x2": {"field": "high"}},
         },
@@ -309,14 +333,14 @@ def _curve_words(curve: PkCurve) -> str:
 
 def area_words(curve: PkCurve, area: Area) -> str:
     """One area in a sentence."""
-    return (
-        f"exposure {WINDOW_WORDS[area.window]} {area.value:.1f} {curve.area_unit}, "
-        f"{100 * curve.level:.0f} % interval {area.low:.1f} to {area.high:.1f}"
-    )
+    said = f"exposure {WINDOW_WORDS[area.window]} {area.value:.1f} {curve.area_unit}"
+    if area.low is None or area.high is None:
+        return said
+    return f"{said}, {100 * curve.level:.0f} % interval {area.low:.1f} to {area.high:.1f}"
 
 
-def table(curve: PkCurve) -> Table:
-    """The infusions, the levels and the areas, as the figure shows them."""
+def table(curve: PkCurve, *, every_days: int = 1) -> Table:
+    """The infusions, the levels and the areas, as the figure shows them, and the curve every so many days."""
     rows: list[tuple[str, str, str]] = [
         ("Infusion", f"day {dose.start_day:.2f} to {dose.end_day:.2f}", f"{dose.mg:g} mg, {_kind(dose)}")
         for dose in curve.doses
@@ -326,14 +350,18 @@ def table(curve: PkCurve) -> Table:
         (
             f"Exposure {WINDOW_WORDS[area.window]}",
             f"{area.value:.1f} {curve.area_unit}",
-            f"{area.low:.1f} to {area.high:.1f} ({100 * curve.level:.0f} %)",
+            "" if area.low is None else f"{area.low:.1f} to {area.high:.1f} ({100 * curve.level:.0f} %)",
         )
         for area in curve.areas
     ]
     rows += [
-        ("Predicted concentration", f"day {day:g}", f"{value:.3g} {curve.unit} ({low:.3g} to {high:.3g})")
-        for day, value, low, high in zip(curve.days, curve.central, curve.low, curve.high, strict=True)
-        if day == round(day) and day <= curve.last_day
+        (
+            "Predicted concentration",
+            f"day {day:g}",
+            f"{value:.3g} {curve.unit}" + (f" ({bounds[0]:.3g} to {bounds[1]:.3g})" if bounds else ""),
+        )
+        for day, value, *bounds in _points(curve)
+        if day % every_days == 0 and day <= curve.last_day
     ]
     return Table(("What", "When or how much", "Value"), tuple(rows))
 
