@@ -53,7 +53,7 @@ from trials.models import Participant, Visit
 from trials.permissions import NotPossible
 
 D = Decimal
-pytestmark = [pytest.mark.django_db, pytest.mark.requirement("DOS17")]
+pytestmark = pytest.mark.django_db
 REFUSALS = (ValidationError, NotPossible, PermissionDenied, DateEntryError)
 FUTURE, FUTURE_AT = date(2099, 1, 1), datetime(2099, 1, 1, 8)  # noqa: DTZ001  (the site's time)
 HEAD = "participant,sampled_at,analyte,value,unit,laboratory,lloq"
@@ -700,15 +700,18 @@ def with_levels() -> Scene:
     return Scene(world, participant)
 
 
+@pytest.mark.requirement("DOS17")
 def test_what_is_typed_wrong_is_refused_and_nothing_of_it_is_written(world: World) -> None:
     with_table(world)
     all_right(TYPED, is_refused_where_it_is_typed, world, ready(world))
 
 
+@pytest.mark.requirement("DOS17")
 def test_a_level_that_is_typed_wrong_is_refused_and_nothing_of_it_is_written(with_levels: Scene) -> None:
     all_right(TYPED_LEVELS, is_refused_where_it_is_typed, with_levels.world, with_levels.participant)
 
 
+@pytest.mark.requirement("DOS17")
 def test_what_is_kept_and_cannot_be_used_leads_to_no_dose(world: World) -> None:
     child = ready(world)
     all_right(WITHOUT_TABLE, no_dose_follows, world, child)
@@ -717,6 +720,7 @@ def test_what_is_kept_and_cannot_be_used_leads_to_no_dose(world: World) -> None:
     all_right(KEPT, no_dose_follows, world, child)
 
 
+@pytest.mark.requirement("DOS17")
 def test_a_level_that_is_kept_and_cannot_be_used_leads_to_no_proposal(with_levels: Scene) -> None:
     all_right(KEPT_LEVELS, no_proposal_follows, with_levels.world, with_levels.participant)
     with undone():
@@ -724,6 +728,7 @@ def test_a_level_that_is_kept_and_cannot_be_used_leads_to_no_proposal(with_level
         assert with_levels.worksheet().result["guided"]["proposal"], "in order, there is a proposal"
 
 
+@pytest.mark.requirement("DOS17")
 def test_without_an_algorithm_that_fits_there_is_no_dose() -> None:
     world = build_guided()
     participant = world.enrolled()
@@ -731,10 +736,12 @@ def test_without_an_algorithm_that_fits_there_is_no_dose() -> None:
     all_right(WITHOUT_ALGORITHM, no_dose_follows, world, participant)
 
 
+@pytest.mark.requirement("DOS17")
 def test_a_file_with_one_bad_row_is_not_written_at_all(with_levels: Scene) -> None:
     all_right(FILE_CASES, no_row_is_written, with_levels.world, with_levels.participant)
 
 
+@pytest.mark.requirement("DOS17")
 def test_the_matrix_has_more_than_sixty_inputs_of_both_kinds_of_dosing() -> None:
     nomogram, levels = [*TYPED, *KEPT, *WITHOUT_TABLE], [*TYPED_LEVELS, *KEPT_LEVELS, *WITHOUT_ALGORITHM, *FILE_CASES]
     assert len(nomogram) >= 60 and len(levels) >= 60
