@@ -29,10 +29,12 @@ from casebook.domain.results import flag
 from casebook.models import ClinicalEvent, FormEntry, LabDraw, LabResult
 from trials.domain import units
 from trials.domain.answers import Answer as Truth
+from trials.domain.calculations import calculate
 from trials.domain.conditions import Observed, items_of
 from trials.domain.definition import Analyte, Code, Form, Item, ItemType, Panel, Protocol
 from trials.domain.observations import labels
 from trials.domain.partial_dates import PartialDate
+from trials.formats.definitions import CALCULATIONS
 from trials.models import Participant, Visit
 
 #: More answers than this stand in a list, fewer beside each other.
@@ -145,6 +147,7 @@ def entry_fields(
     for item in form.items:
         if is_typed(form, item):
             values[f"{form.id}.{item.id}"] = observed(item, reading.answers.get(item.id))
+    computed = calculate(form, values, CALCULATIONS)
     words = labels(protocol)
     refused = {problem.item: problem for problem in problems}
     questions: dict[str, str] = {}
@@ -157,7 +160,7 @@ def entry_fields(
     for item in form.items:
         address = f"{form.id}.{item.id}"
         if not is_typed(form, item):
-            fields.append(_given(item, others.get(address)))
+            fields.append(_given(item, computed.get(address) or others.get(address)))
             continue
         answer = stored.get(item.id)
         text = typed.answers.get(item.id, answer.as_typed if answer else "")

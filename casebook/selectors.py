@@ -7,7 +7,7 @@ What a page reads goes through ``.visible_to(membership)``; what a computation r
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -27,17 +27,19 @@ from casebook.domain.places import GIVEN, entry_forms, is_typed, sex_code
 from casebook.domain.results import unusual
 from casebook.models import ClinicalEvent, FormEntry, LabDraw, LabImport, LabResult
 from trials.domain.answers import Answer as Truth
+from trials.domain.calculations import calculate
 from trials.domain.conditions import MISSING, Observed
-from trials.domain.consent import consent_verdict
+from trials.domain.consent import SignedConsent, consent_verdict
 from trials.domain.definition import CheckBy, Form, ItemType, Protocol
-from trials.domain.derived import with_derived
+from trials.domain.derived import reads, with_derived
 from trials.domain.lifecycle import ParticipantState
 from trials.domain.observations import NO, YES
 from trials.domain.partial_dates import PartialDate
 from trials.domain.schedule import study_day
-from trials.models import CriterionAnswer, Membership, Participant, Trial, Visit
+from trials.formats.definitions import CALCULATIONS
+from trials.models import CriterionAnswer, Membership, Participant, ProtocolVersion, Trial, Visit
 from trials.permissions import may
-from trials.selectors import latest_assessment, planned_visits_of, signed_consents
+from trials.selectors import latest_assessment, planned_visits_of, signed_consents, signed_consents_of
 
 # --- Plain rows, in bulk ------------------------------------------------------------------------------------------
 
@@ -213,12 +215,34 @@ def item_values(participant: Participant) -> dict[str, Observed]:
 
     The latest answer counts even where it says that there is no value: an earlier value never stands in for it.
     """
-    return _values(participant, participant.protocol, without=None)
+    return _known(participant, participant.protocol, _held(participant))
+
+
+def values_in_bulk(
+    trial: Trial, *, participants: Collection[int], addresses: Collection[str]
+) -> Iterator[tuple[int, dict[str, Observed]]]:
+    """``item_values`` of many participants for some addresses: one query a kind of record, never one a person.
+
+    Only what ``addresses`` rest on is read, each by the version its participant is bound to.
+    """
+    people = Participant.objects.filter(trial=trial, pk__in=participants).select_related("site").order_by("pk")
+    versions: dict[int, list[Participant]] = defaultdict(list)
+    for participant in people:
+        versions[participant.protocol_version_id].append(participant)
+    known = ProtocolVersion.objects.select_related("trial").in_bulk(versions)
+    for pk, own in versions.items():
+        protocol = known[pk].protocol
+        rests_on = frozenset[str]().union(*(reads(protocol, address) for address in addresses))
+        held = _held_by(trial, protocol, [one.pk for one in own], rests_on)
+        for participant in own:
+            participant.protocol_version = known[pk]
+            found = _known(participant, protocol, held.get(participant.pk, _Held()))
+            yield participant.pk, {address: found.get(address, MISSING) for address in addresses}
 
 
 def values_beside(participant: Participant, form: str, entry_id: int | None) -> dict[str, Observed]:
-    """``item_values`` without one entry: what the skip logic of that entry's form may lean on."""
-    return _values(participant, participant.protocol, without=(form, entry_id))
+    """``item_values`` without one entry of ``form``: what the skip logic of that entry may lean on."""
+    return _known(participant, participant.protocol, _held(participant), without=entry_id)
 
 
 def item_series(participant: Participant, address: str) -> list[Observed]:
@@ -238,16 +262,61 @@ def item_series(participant: Participant, address: str) -> list[Observed]:
     return series
 
 
-def _values(
-    participant: Participant, protocol: Protocol, *, without: tuple[str, int | None] | None
+@dataclass(frozen=True)
+class _Held:
+    """The records of one participant that values come from."""
+
+    entries: Sequence[FormEntry] = ()
+    results: Sequence[LabResult] = ()
+    events: Sequence[EventPoint] = ()
+    consents: Sequence[SignedConsent] = ()
+
+
+def _held(participant: Participant) -> _Held:
+    has_events = any(form.id == "CE" and form.repeating for form in participant.protocol.forms)
+    return _Held(
+        list(_entries(participant)),
+        list(_results(LabResult.objects.filter(draw__participant=participant))),
+        list(events_of_trial(participant.trial, participants=[participant.pk])) if has_events else (),
+        signed_consents(participant),
+    )
+
+
+def _held_by(
+    trial: Trial, protocol: Protocol, participants: Collection[int], addresses: Collection[str]
+) -> dict[int, _Held]:
+    """What participants of one protocol version hold of the forms, analytes, events and consents in ``addresses``."""
+    forms = {address.partition(".")[0] for address in addresses}
+    analytes = {f"{one.form}.{one.id}" for one in protocol.analytes}
+    asked = {address.removesuffix("_LLN").removesuffix("_ULN") for address in addresses}
+    entries: dict[int, list[FormEntry]] = defaultdict(list)
+    for entry in FormEntry.objects.filter(participant__in=participants, form__in=forms).select_related("visit"):
+        entries[entry.participant_id].append(entry)
+    results: dict[int, list[LabResult]] = defaultdict(list)
+    if wanted := analytes & asked:
+        for result in _results(LabResult.objects.filter(draw__participant__in=participants, analyte__in=wanted)):
+            results[result.draw.participant_id].append(result)
+    events: dict[int, list[EventPoint]] = defaultdict(list)
+    if "CE" in forms:
+        for event in events_of_trial(trial, participants=participants):
+            events[event.participant_id].append(event)
+    consents = signed_consents_of(participants) if "IC" in forms else {}
+    return {
+        pk: _Held(entries.get(pk, ()), results.get(pk, ()), events.get(pk, ()), consents.get(pk, ()))
+        for pk in participants
+    }
+
+
+def _known(
+    participant: Participant, protocol: Protocol, held: _Held, *, without: int | None = None
 ) -> dict[str, Observed]:
     values: dict[str, Observed] = dict.fromkeys(protocol.addresses(), MISSING)
-    values |= _given(participant, protocol)
+    values |= _given(participant, protocol, held.consents)
     rows: dict[str, list[dict[str, Observed]]] = {form.id: [] for form in protocol.forms if form.repeating}
     forms = {form.id: form for form in protocol.forms}
-    for entry in _in_order(_entries(participant)):
+    for entry in _in_order(held.entries):
         form = forms.get(entry.form)
-        if form is None or (without is not None and entry.pk == without[1]):
+        if form is None or entry.pk == without:
             continue
         seen = _entry_values(entry, form, protocol)
         if form.repeating:
@@ -255,11 +324,11 @@ def _values(
         else:
             # Entries come in the order of their days, so that the latest answer stays.
             values |= seen
-    _add_results(participant, protocol, values, rows)
-    _add_events(participant, protocol, rows)
+    _add_results(participant, protocol, held.results, values, rows)
+    _add_events(held.events, rows)
     known = with_derived(protocol, values, rows)
     if any(item.computed == "consent_valid" for form in protocol.forms for item in form.items):
-        known |= _consent_validity(participant, protocol, known)
+        known |= _consent_validity(participant, protocol, held.consents, known)
         known = with_derived(protocol, known, rows)
     return known
 
@@ -268,7 +337,7 @@ def _entries(participant: Participant) -> QuerySet[FormEntry]:
     return FormEntry.objects.filter(participant=participant).select_related("visit")
 
 
-def _in_order(entries: QuerySet[FormEntry]) -> list[FormEntry]:
+def _in_order(entries: Iterable[FormEntry]) -> list[FormEntry]:
     def place(entry: FormEntry) -> tuple[date, int]:
         visit = entry.visit
         planned = (visit.done_on or visit.planned_date or visit.earliest_date) if visit else None
@@ -290,12 +359,12 @@ def _entry_values(entry: FormEntry, form: Form, protocol: Protocol) -> dict[str,
         if stored is not None and is_typed(form, item):
             answer = FormAnswer.from_stored(stored)
             seen[f"{form.id}.{item.id}"] = observed(item, answer, source=source, observed_on=entry.observed_on)
-    return seen
+    return seen | calculate(form, seen, CALCULATIONS)
 
 
-def _given(participant: Participant, protocol: Protocol) -> dict[str, Observed]:
+def _given(participant: Participant, protocol: Protocol, consents: Sequence[SignedConsent]) -> dict[str, Observed]:
     """What registration and consent hold."""
-    first = next(iter(signed_consents(participant)), None)
+    first = next(iter(consents), None)
     birth = PartialDate.from_iso(participant.birth_date) if participant.birth_date else None
     facts: dict[str, object] = {
         "DM.BIRTH_DATE": (birth.exact or birth) if birth else None,
@@ -319,9 +388,9 @@ def _given(participant: Participant, protocol: Protocol) -> dict[str, Observed]:
 
 
 def _consent_validity(
-    participant: Participant, protocol: Protocol, values: Mapping[str, Observed]
+    participant: Participant, protocol: Protocol, consents: Sequence[SignedConsent], values: Mapping[str, Observed]
 ) -> dict[str, Observed]:
-    verdict = consent_verdict(protocol.consent, signed_consents(participant), site=participant.site.code, values=values)
+    verdict = consent_verdict(protocol.consent, consents, site=participant.site.code, values=values)
     word = {Truth.YES: YES, Truth.NO: NO, Truth.UNKNOWN: None}[verdict.answer]
     return {
         f"{form.id}.{item.id}": Observed(word, verdict.sentence)
@@ -331,18 +400,18 @@ def _consent_validity(
     }
 
 
+def _results(results: QuerySet[LabResult]) -> QuerySet[LabResult]:
+    return results.select_related("draw").order_by("draw__sampled_at", "draw_id", "pk")
+
+
 def _add_results(
     participant: Participant,
     protocol: Protocol,
+    results: Iterable[LabResult],
     values: dict[str, Observed],
     rows: dict[str, list[dict[str, Observed]]],
 ) -> None:
     """The latest result of each analyte with its limits; a row for each draw where a repeating form holds analytes."""
-    results = (
-        LabResult.objects.filter(draw__participant=participant)
-        .select_related("draw")
-        .order_by("draw__sampled_at", "draw_id", "pk")
-    )
     zone = ZoneInfo(participant.site.time_zone)
     draws: dict[tuple[str, int], dict[str, Observed]] = {}
     for result in results:
@@ -365,11 +434,11 @@ def _add_results(
             rows[form_id].append(facts)
 
 
-def _add_events(participant: Participant, protocol: Protocol, rows: dict[str, list[dict[str, Observed]]]) -> None:
+def _add_events(events: Iterable[EventPoint], rows: dict[str, list[dict[str, Observed]]]) -> None:
     """Clinical events as rows of the form CE, as far as a definition's rules ask of them."""
     if "CE" not in rows:
         return
-    for event in events_of_trial(participant.trial, participants=[participant.pk]):
+    for event in events:
         occurred = PartialDate.from_iso(event.occurred)
         rows["CE"].append(
             {

@@ -13,6 +13,7 @@ from drf_spectacular.renderers import OpenApiYamlRenderer
 
 from accounts.roles import ROLES, Permission
 from analysis.domain import gates
+from analysis.domain.calculations import CALCULATIONS
 from analysis.domain.plan import methods as plan
 from casebook.domain import entries
 from config import data_dictionary
@@ -68,6 +69,23 @@ def analysis_methods_page() -> str:
             for key, choices in method.choices.items()
         ]
         lines.append(f"| `{name}` | {method.words} | {needs} | {'; '.join(told)} |")
+    lines += [
+        "",
+        "## Calculations of items",
+        "",
+        "From `analysis/domain/calculations.py`. An item names one as `computed`, and in `computed_from` the item of",
+        "the same form that each argument is. A stage that was not recorded leaves the result not known, unless it",
+        "could not change it.",
+        "",
+        "| calculation | gives | arguments |",
+        "|---|---|---|",
+    ]
+    for name, calculation in CALCULATIONS.items():
+        arguments = [
+            *(f"`{one}`" for one in sorted(calculation.arguments.required)),
+            *(f"`{one}` (may be left out)" for one in sorted(calculation.arguments.optional)),
+        ]
+        lines.append(f"| `{name}` | {calculation.words} | {', '.join(arguments)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -24,6 +24,7 @@ class DosingConfig(AppConfig):
             ),
             "by_group": MethodSpec(),
         }
+        KNOWN_METHODS["calculation"] |= {"dose_worksheet": MethodSpec(), "given_over_planned": MethodSpec()}
         trials.participant_enrolled.connect(tasks.on_participant, dispatch_uid="dosing.enrolment")
         trials.anchor_moved.connect(tasks.on_participant, dispatch_uid="dosing.anchor")
         casebook.observation_recorded.connect(tasks.on_observation, dispatch_uid="dosing.observation")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -22,6 +22,7 @@ from trials.domain.lifecycle import ParticipantState, VersionState
 from trials.domain.schedule import PlannedVisit, WindowStatus
 from trials.models import (
     Anchor,
+    Consent,
     Deviation,
     EligibilityAssessment,
     EnrolmentCounter,
@@ -218,11 +219,17 @@ def participants_called(memberships: Iterable[Membership], code: str) -> list[tu
 
 def signed_consents(participant: Participant) -> tuple[SignedConsent, ...]:
     """The consents that stand, as the domain judges them; a withdrawn one is not among them."""
-    standing = participant.consents.filter(withdrawn_on__isnull=True).order_by("signed_on", "pk")
-    return tuple(
-        SignedConsent(one.version, one.signed_on, tuple(name.strip() for name in one.signatory.split(",")))
-        for one in standing
-    )
+    return signed_consents_of([participant.pk]).get(participant.pk, ())
+
+
+def signed_consents_of(participants: Collection[int]) -> dict[int, tuple[SignedConsent, ...]]:
+    """The consents that stand, of many participants."""
+    standing: dict[int, list[SignedConsent]] = {}
+    rows = Consent.objects.filter(participant__in=participants, withdrawn_on__isnull=True).order_by("signed_on", "pk")
+    for one in rows:
+        names = tuple(name.strip() for name in one.signatory.split(","))
+        standing.setdefault(one.participant_id, []).append(SignedConsent(one.version, one.signed_on, names))
+    return {pk: tuple(own) for pk, own in standing.items()}
 
 
 def consent_choices(participant: Participant) -> tuple[list[str], list[str]]:

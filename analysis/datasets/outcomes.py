@@ -10,7 +10,7 @@ from operator import or_
 
 from django.utils import timezone
 
-from analysis.datasets.people import Evidence, date_of, persons, standing_at
+from analysis.datasets.people import AT_ONCE, Evidence, date_of, persons, standing_at
 from analysis.datasets.recorded import records_of
 from analysis.domain.analysis_sets import Person, items_read, members
 from analysis.domain.dataset import Dataset, Subject
@@ -18,9 +18,6 @@ from analysis.domain.endpoint_answers import ANSWERS, Reads, evaluability
 from analysis.domain.endpoint_outcomes import Outcome
 from trials.domain.definition import EndpointSpec, Protocol
 from trials.models import Trial
-
-#: Participants whose records are in memory at a time.
-AT_ONCE = 2000
 
 
 def dataset(

@@ -18,6 +18,9 @@ from trials.domain.definition import CheckBy, EndpointSpec
 from trials.domain.schedule import date_of_day, study_day
 from trials.models import Anchor, Deviation, Participant, Trial
 
+#: Participants whose records are in memory at a time.
+AT_ONCE = 2000
+
 
 def today_at(zone: str, now: datetime) -> date:
     """The calendar date at a site: a sample of this morning in Shanghai may be of tomorrow in UTC."""
@@ -129,7 +132,7 @@ def standing_at(cut: date) -> QuerySet[Adjudication]:
 
 
 def _values(trial: Trial, participants: Collection[int], items: Collection[str]) -> dict[int, dict[str, str]]:
-    """The value of each item by participant: typed ones in bulk by their latest answer, computed ones one by one."""
+    """The value of each item by participant, in bulk: the latest answer of a typed one, or what it computes to."""
     found: dict[int, dict[str, str]] = defaultdict(dict)
     protocol = trial.protocol
     analytes = {f"{one.form}.{one.id}" for one in protocol.analytes}
@@ -153,12 +156,11 @@ def _values(trial: Trial, participants: Collection[int], items: Collection[str])
                     found[entry.participant_id][address] = answer.get("value", "")
     computed = [address for address in items if address not in analytes | typed]
     if computed:
-        people = Participant.objects.filter(pk__in=participants)
-        for participant in people.select_related("site", "trial", "protocol_version__trial"):
-            known = casebook.item_values(participant)
-            for address in computed:
-                if address in known and known[address].value is not None:
-                    found[participant.pk][address] = str(known[address].value)
+        ordered = sorted(participants)
+        for at in range(0, len(ordered), AT_ONCE):
+            some = ordered[at : at + AT_ONCE]
+            for pk, known in casebook.values_in_bulk(trial, participants=some, addresses=computed):
+                found[pk] |= {name: str(seen.value) for name, seen in known.items() if seen.value is not None}
     return {pk: {address: value for address, value in own.items() if value != ""} for pk, own in found.items()}
 
 

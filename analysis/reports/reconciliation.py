@@ -18,7 +18,7 @@ from analysis.domain.consecutive_threshold import Rule, Status, adjudicate
 from analysis.domain.dataset import time_of
 from analysis.domain.endpoint_answers import ANSWERS
 from analysis.domain.endpoint_outcomes import Outcome
-from analysis.domain.reconciliation import AdverseEventCell, Because, Case, Facts, Reconciled, acute_gvhd, reconcile
+from analysis.domain.reconciliation import AdverseEventCell, Because, Case, Facts, Reconciled, reconcile
 from analysis.domain.simon import TwoStage
 from analysis.models import Adjudication, Gate
 from casebook import selectors as casebook
@@ -173,6 +173,9 @@ def _cases(trial: Trial, endpoint: EndpointSpec, rule: Rule | None, kinds: Mappi
     }
     removed = datasets.removal_rules(ids)
     values, rows = _recorded(trial, anchors, first_day)
+    derived = [spec.id for spec in trial.protocol.derived]
+    for pk, known in casebook.values_in_bulk(trial, participants=ids, addresses=derived):
+        values[pk] |= {address: str(seen.value) for address, seen in known.items() if seen.value is not None}
     events = _first_days(trial, anchors, first_day)
     given = dosing.given_by_participant(trial)
     cases = []
@@ -184,7 +187,7 @@ def _cases(trial: Trial, endpoint: EndpointSpec, rule: Rule | None, kinds: Mappi
             alone = adjudicate(rule, one.measurements(endpoint.item), as_of_day=(date.max - one.anchor_day).days)
             met = alone.status is Status.REACHED
         outcomes = answered.get(pk, {})
-        values[pk] |= acute_gvhd.described(rows[pk]) | _responses(outcomes, responses)
+        values[pk] |= _responses(outcomes, responses)
         values[pk] |= {"group": participant.group, "rule.met": _met(row, met)}
         if anchors.get(pk) is not None:
             values[pk]["anchor.year"] = str(anchors[pk].year)

@@ -14,6 +14,7 @@ from django.test import Client
 
 from analysis import datasets
 from analysis.datasets import plan as plan_data
+from analysis.domain.dataset import Dataset
 from analysis.domain.figures.transitions import Transitions
 from analysis.domain.plan import methods
 from analysis.domain.plan.results import Result, as_plain, from_plain
@@ -94,6 +95,29 @@ def test_the_numbers_relax_is_known_by(rows: dict[str, Reconciled], row: str, co
 
 def test_the_page_of_the_docs_says_what_the_data_say(rows: dict[str, Reconciled]) -> None:
     assert committed_page("relax") == as_page("relax", list(rows.values()))
+
+
+@pytest.fixture(scope="module")
+def answered(made: Trial, django_db_blocker: Any) -> Dataset:
+    with django_db_blocker.unblock():
+        return datasets.dataset(made, endpoints=["orr_day_28"])
+
+
+def test_every_analysis_set_has_who_was_printed(made: Trial, answered: Dataset) -> None:
+    """Grade, risk and gut before the first dose are computed from the stages: 76 and 96, 105 and 67, 129 and 43."""
+    printed = {one.id: one.published for one in made.protocol.analysis_sets if one.published is not None}
+    assert {name: len(answered.members(name)) for name in printed} == printed
+    assert {"grade_2", "grade_3_4", "high_risk", "standard_risk", "gut", "no_gut"} <= set(printed)
+
+
+def test_computed_items_of_everybody_are_those_of_each(made: Trial, django_db_blocker: Any) -> None:
+    with django_db_blocker.unblock():
+        people = list(Participant.objects.filter(trial=made).order_by("pk")[::60])
+        every = [address for address in made.protocol.addresses() if not address.startswith("GV.")]
+        found = dict(casebook.values_in_bulk(made, participants=[one.pk for one in people], addresses=every))
+        for one in people:
+            known = casebook.item_values(one)
+            assert found[one.pk] == {address: known[address] for address in every}
 
 
 def planted() -> list[dict[str, str]]:

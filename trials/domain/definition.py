@@ -100,6 +100,7 @@ class Match(StrEnum):
 
 class DerivedFunction(StrEnum):
     COMPLETED_YEARS = "completed_years"
+    YEARS_BETWEEN = "years_between"
     DAYS_BETWEEN = "days_between"
     FIRST = "first"
     LAST = "last"
@@ -259,6 +260,9 @@ class Item(Clause):
     visible_when: Annotated[Condition | None, "Asked only when this holds."] = None
     missing_reasons: Annotated[tuple[str, ...], "Reasons accepted instead of an answer."] = ("ND", "NA", "UNK")
     computed: Annotated[str, "Not typed: `derived` (section `derived`) or the name of a calculation."] = ""
+    computed_from: Annotated[
+        Mapping[str, str], "Argument of the calculation, and the item of the same form that gives it."
+    ] = field(default_factory=dict)
     identifying: Annotated[bool, "Identifies a person: left out of exports."] = False
     help: Annotated[str, "One sentence under the question."] = ""
 
@@ -406,11 +410,14 @@ class Derived(Clause):
     id: Annotated[str, "Address of the computed item."]
     function: Annotated[DerivedFunction, "The function."]
     item: Annotated[str, "Item that is read: in rows for `first`, `last`, `maximum`, `count`, ..."] = ""
-    from_item: Annotated[str, "Earlier date of `completed_years` and `days_between`.", Key("from")] = ""
-    to_item: Annotated[str, "Later date of `completed_years` and `days_between`.", Key("to")] = ""
+    from_item: Annotated[str, "Earlier date of `completed_years`, `years_between` and `days_between`.", Key("from")] = (
+        ""
+    )
+    to_item: Annotated[str, "Later date of `completed_years`, `years_between` and `days_between`.", Key("to")] = ""
     by: Annotated[str, "Date item that orders the rows of `first` and `last`."] = ""
     before: Annotated[str, "Only rows whose `by` date is before this item's date."] = ""
     where: Annotated[Condition | None, "Only rows for which this holds."] = None
+    otherwise: Annotated[str, "Item whose value stands where the function gives none."] = ""
 
 
 @dataclass(frozen=True, kw_only=True)

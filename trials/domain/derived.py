@@ -8,16 +8,20 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from .answers import Answer
-from .conditions import MISSING, Observed, Operator, Reference, Test, Value, Values, evaluate
+from .conditions import MISSING, Observed, Operator, Reference, Test, Value, Values, evaluate, items_of
 from .definition import Derived, DerivedFunction, Protocol
 from .partial_dates import PartialDate, completed_years
 
 #: Rows of the repeating forms: form id → rows, each address → value.
 Rows = Mapping[str, Sequence[Values]]
 
+DAYS_PER_YEAR = Decimal("365.25")
+HUNDREDTH = Decimal("0.01")
+
 #: Function: what it computes, for the reference page.
 FUNCTIONS: Mapping[DerivedFunction, str] = {
     DerivedFunction.COMPLETED_YEARS: "completed calendar years from `from` to `to`",
+    DerivedFunction.YEARS_BETWEEN: "years of 365.25 days from `from` to `to`, two decimals",
     DerivedFunction.DAYS_BETWEEN: "days from `from` to `to`",
     DerivedFunction.FIRST: "`item` of the row with the earliest `by` date",
     DerivedFunction.LAST: "`item` of the row with the latest `by` date",
@@ -27,7 +31,11 @@ FUNCTIONS: Mapping[DerivedFunction, str] = {
     DerivedFunction.EARLIEST: "earliest date of `item` over the rows",
     DerivedFunction.LATEST: "latest date of `item` over the rows",
 }
-OVER_ROWS = frozenset(DerivedFunction) - {DerivedFunction.COMPLETED_YEARS, DerivedFunction.DAYS_BETWEEN}
+OVER_ROWS = frozenset(DerivedFunction) - {
+    DerivedFunction.COMPLETED_YEARS,
+    DerivedFunction.YEARS_BETWEEN,
+    DerivedFunction.DAYS_BETWEEN,
+}
 
 
 def with_derived(protocol: Protocol, values: Values, rows: Rows | None = None) -> dict[str, Observed]:
@@ -41,18 +49,42 @@ def with_derived(protocol: Protocol, values: Values, rows: Rows | None = None) -
 def derive(spec: Derived, values: Values, rows: Rows) -> Observed:
     """One derived value, whose source names what it was computed from."""
     if spec.function in OVER_ROWS:
-        return _over_rows(spec, values, rows.get(spec.item.partition(".")[0]))
-    return _between(spec, values)
+        found = _over_rows(spec, values, rows.get(spec.item.partition(".")[0]))
+    else:
+        found = _between(spec, values)
+    return values.get(spec.otherwise, found) if found.value is None and spec.otherwise else found
+
+
+def reads(protocol: Protocol, address: str) -> frozenset[str]:
+    """The addresses that a value rests on: the item itself, or of a derived one everything that it is computed from."""
+    by_id = {spec.id: spec for spec in protocol.derived}
+    found: set[str] = set()
+    waiting = [address]
+    while waiting:
+        name = waiting.pop()
+        if not name or name in found:
+            continue
+        found.add(name)
+        if (spec := by_id.get(name)) is not None:
+            waiting += [spec.item, spec.from_item, spec.to_item, spec.by, spec.before, spec.otherwise]
+            waiting += items_of(spec.where) if spec.where is not None else ()
+    return frozenset(found)
 
 
 def _between(spec: Derived, values: Values) -> Observed:
     start, end = values.get(spec.from_item, MISSING), values.get(spec.to_item, MISSING)
     source = f"{spec.from_item} {start.words()} to {spec.to_item} {end.words()}"
     since, until = _span(start.value), _span(end.value)
+    low: Decimal | int
+    high: Decimal | int
     if since is None or until is None:
         return Observed(None, source)
     if spec.function is DerivedFunction.COMPLETED_YEARS:
         low, high = completed_years(since[1], until[0]), completed_years(since[0], until[1])
+        unit = "years"
+    elif spec.function is DerivedFunction.YEARS_BETWEEN:
+        days = (until[0] - since[1]).days, (until[1] - since[0]).days
+        low, high = ((Decimal(one) / DAYS_PER_YEAR).quantize(HUNDREDTH) for one in days)
         unit = "years"
     else:
         low, high = (until[0] - since[1]).days, (until[1] - since[0]).days

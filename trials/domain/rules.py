@@ -334,14 +334,15 @@ class Rules:
                 self.refers(group, groups, (*at, "groups", place), "group")
             if form.order_by:
                 self.address(f"{form.id}.{form.order_by}", (*at, "order_by"), kinds=DATED)
+            siblings = [item.id for item in form.items if not item.computed]
             for place, item in enumerate(form.items):
-                self._item(form.id, item, (*at, "items", place))
+                self._item(form.id, item, (*at, "items", place), siblings)
 
     def _name(self, name: str, path: Path) -> None:
         if not re.fullmatch(r"[A-Z][A-Z0-9_]{0,39}", name):
             self.report(path, f"`{name}` cannot be an id", "Use capital letters, digits and `_`, a letter first.")
 
-    def _item(self, form: str, item: Item, path: Path) -> None:
+    def _item(self, form: str, item: Item, path: Path, siblings: Sequence[str]) -> None:
         self._name(item.id, (*path, "id"))
         if item.type is ItemType.CODE and not item.codes:
             self.report(path, f"the code item `{item.id}` has no codes", "Add codes: [{value: ..., label: ...}].")
@@ -370,7 +371,9 @@ class Rules:
                 (*path, "computed"), f"`{address}` has no entry in `derived`", f"Add id: {address} to `derived`."
             )
         if item.computed not in ("", "derived"):
-            self.method("calculation", item.computed, {}, path, at=(*path, "computed"))
+            self.method("calculation", item.computed, item.computed_from, path, at=(*path, "computed"))
+        for argument, source in item.computed_from.items():
+            self.refers(source, siblings, (*path, "computed_from", argument), f"item of {form}")
 
     def _units(self, unit: str, accepted: Sequence[str], analyte: str, path: Path, key: str) -> None:
         if unit and not units.is_known(unit):
@@ -445,6 +448,10 @@ class Rules:
             for key, name in (("by", spec.by), ("before", spec.before)):
                 if name:
                     self.address(name, (*at, key), kinds=DATED)
+            if spec.otherwise:
+                self.address(spec.otherwise, (*at, "otherwise"))
+                if spec.otherwise.partition(".")[0] in self.repeating:
+                    self.report((*at, "otherwise"), "a row cannot stand in", "Name an item that is kept once.")
             self.condition(spec.where, (*at, "where"), row_of=form)
             computed.add(spec.id)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from accounts.roles import ROLES
 from trials.domain import language
+from trials.domain.calculations import Calculation
 from trials.domain.definition import Protocol
 from trials.domain.language import DefinitionError, DefinitionErrors, ExampleCheck, MethodSpec
 
@@ -21,7 +22,10 @@ KNOWN_METHODS: dict[str, dict[str, MethodSpec]] = {
         "permuted_blocks": MethodSpec(required=frozenset({"ratio", "blocks"}), optional=_NUMBERING),
     },
     "role": {key: MethodSpec() for key in ROLES},
+    "calculation": {"consent_valid": MethodSpec()},
 }
+#: Calculation of an item -> its function. Filled in the same way, beside ``KNOWN_METHODS["calculation"]``.
+CALCULATIONS: dict[str, Calculation] = {}
 #: Method of an endpoint -> the function that runs one example of the file. Filled in the same way.
 CHECK_EXAMPLES: dict[str, ExampleCheck] = {}
 

@@ -33,6 +33,8 @@ def reconcile(rows: Sequence[Mapping[str, Any]], facts: Facts) -> tuple[Reconcil
             computed = METHODS[name](facts, row.get("with", {}))
         except ValueError as error:  # nobody in a set, no event: the row says so instead of a number
             computed = f"not computable: {error}"
+        except ZeroDivisionError:
+            computed = "not computable: nobody is in the set"
         reconciled.append(
             Reconciled(
                 id=row["id"],
