@@ -30,6 +30,8 @@ DRAWS, SEED = 400, 7648992
 INTERVAL = (5.0, 95.0)
 #: The exposure ends this many days after the last infusion (dosing model: until 0.1 % of the peak, or 60 days).
 TAIL_DAYS = 60.0
+#: A draw keeps its time and laboratory: what stands under the wrong ones is taken out by its result, never deleted.
+ANEW = "Correct the result to NA, with the reason, and record"
 #: The qualifier of a level at which the assay found nothing and gave no number.
 NOT_DETECTED = "nd"
 #: How the proposed doses are found; whoever reads the numbers should know that they rest on few levels.
@@ -359,7 +361,7 @@ def _problems_of(level: LevelSample, question: LevelQuestion) -> list[Refusal]:
         found.append(Refusal(Stop.UNIT, sentence, "Correct the unit, or have it measured by the right assay."))
     if level.assay != algorithm.assay:
         sentence = f"{said} is of the assay “{level.assay or 'not named'}”, {algorithm.name} of “{algorithm.assay}”."
-        found.append(Refusal(Stop.ASSAY, sentence, "Correct the laboratory, or have it measured by the right assay."))
+        found.append(Refusal(Stop.ASSAY, sentence, f"{ANEW} the level of the right assay."))
     if not level.value.is_finite():
         found.append(Refusal(Stop.NOT_A_NUMBER, f"{said} is no number.", "Correct the value."))
     elif level.value < 0 or level.value > algorithm.highest_level or (level.value == 0 and not level.qualifier):
@@ -374,17 +376,17 @@ def _problems_of(level: LevelSample, question: LevelQuestion) -> list[Refusal]:
         found.append(Refusal(Stop.AMBIGUOUS, sentence, "Ask the laboratory for the number, or have it diluted."))
     if not isinstance(level.taken_at, datetime):
         sentence = f"{said} has a day and no time; a level means something with its exact time only."
-        return [*found, Refusal(Stop.LEVEL_TIME, sentence, "Record when it was taken.")]
+        return [*found, Refusal(Stop.LEVEL_TIME, sentence, f"{ANEW} it with its time.")]
     begun = [one for one in question.infusions if one.started_at <= level.taken_at]
     if question.infusions and not begun:
         first = question.infusions[0].started_at
         sentence = f"{said} was taken before the first dose ({first:%d-%b-%Y %H:%M})."
-        found.append(Refusal(Stop.LEVEL_TIME, sentence, "Correct the time; what belongs to no dose becomes NA."))
+        found.append(Refusal(Stop.LEVEL_TIME, sentence, f"{ANEW} it at its right time."))
     for one in begun:
         # The very start and the very end of an infusion are no time inside it.
         if one.stopped_at is not None and one.started_at < level.taken_at < one.stopped_at:
             sentence = f"{said} was taken during the infusion of day {one.day}."
-            found.append(Refusal(Stop.LEVEL_TIME, sentence, "Correct the time, or make it NA and take another."))
+            found.append(Refusal(Stop.LEVEL_TIME, sentence, f"{ANEW} it at its right time, or take another."))
     return found
 
 

@@ -477,6 +477,7 @@ WITHOUT_TABLE = [
     ),
 ]
 SECOND, MAGNITUDE = "6.1 UE/mL of 21-Mar-2025 08:00", "knows levels above 0 up to 200 UE/mL"
+TO_NA = "to NA, with the reason, and record it at its right time"
 ASSAYS, NO_TIME = "sponsor v1 of “Chinese programme”", "has a day and no time"
 KEPT_LEVELS = [
     Case("no second level", lambda s: None, "day -3 and -2", "of 2 levels are there", "with all of them"),
@@ -507,12 +508,20 @@ KEPT_LEVELS = [
     Case(
         "just above the highest", lambda s: s.gives("200.1"), "200.1 UE/mL of 21-Mar", MAGNITUDE, "Check value and unit"
     ),
-    Case("another assay", lambda s: s.gives("6.1", assay="Dutch assay"), SECOND, ASSAYS, "Correct the laboratory"),
-    Case("no assay", lambda s: s.gives("6.1", assay=""), SECOND, "“not named”", "Correct the laboratory"),
     Case(
-        "an assay in other letters", lambda s: s.gives("6.1", assay="chinese programme"), SECOND, ASSAYS, "Correct the"
+        "another assay", lambda s: s.gives("6.1", assay="Dutch assay"), SECOND, ASSAYS, "record the level of the right"
     ),
-    Case("a day only", lambda s: s.gives("6.1", when=date(2025, 3, 21)), "21-Mar-2025", NO_TIME, "Record when"),
+    Case("no assay", lambda s: s.gives("6.1", assay=""), SECOND, "“not named”", "record the level of the right"),
+    Case(
+        "an assay in other letters", lambda s: s.gives("6.1", assay="chinese programme"), SECOND, ASSAYS, "right assay"
+    ),
+    Case(
+        "a day only",
+        lambda s: s.gives("6.1", when=date(2025, 3, 21)),
+        "21-Mar-2025",
+        NO_TIME,
+        "record it with its time",
+    ),
     Case(
         "before the first dose", lambda s: s.gives("6.1", when=at(19, 9)), "19-Mar-2025 09:00", "before the first", "NA"
     ),
@@ -522,7 +531,7 @@ KEPT_LEVELS = [
     Case(
         "during the first infusion", lambda s: s.gives("6.1", when=at(19, 12)), "19-Mar-2025 12:00", "of day -5", "NA"
     ),
-    Case("during the second", lambda s: s.gives("6.1", when=at(20, 15, 59)), "20-Mar-2025 15:59", "of day -4", "NA"),
+    Case("during the second", lambda s: s.gives("6.1", when=at(20, 15, 59)), "20-Mar-2025 15:59", "of day -4", TO_NA),
     Case(
         "two of one moment", lambda s: s.gives("3.9", when=at(20, 8), specimen="serum"), "3.9 UE/mL", "Two levels", "NA"
     ),
@@ -726,6 +735,24 @@ def test_a_level_that_is_kept_and_cannot_be_used_leads_to_no_proposal(with_level
     with undone():
         with_levels.gives("6.1")
         assert with_levels.worksheet().result["guided"]["proposal"], "in order, there is a proposal"
+
+
+@pytest.mark.requirement("DOS17")
+@pytest.mark.parametrize(
+    ("wrong", "changes"),
+    [("6.1", {"when": at(20, 12)}), ("6.1", {"when": date(2025, 3, 21)}), ("6.1", {"assay": "Dutch assay"})],
+)
+def test_the_way_out_of_a_wrong_time_or_assay_leads_to_a_proposal(
+    with_levels: Scene, wrong: str, changes: dict[str, Any]
+) -> None:
+    with_levels.gives(wrong, **changes)
+    assert with_levels.worksheet().result["guided"]["proposal"] is None
+    result = LabResult.objects.latest("pk")
+    casebook.correct_result(
+        result=result, text="NA", unit="", by=with_levels.world.bob, reason="written at the wrong time", revision=1
+    )
+    with_levels.gives("6.1")
+    assert with_levels.worksheet().result["guided"]["proposal"]["levels_used"] == 2
 
 
 @pytest.mark.requirement("DOS17")
