@@ -21,7 +21,8 @@ from analysis.domain.plan.results import as_plain
 from analysis.models import Adjudication, Gate, Run
 from analysis.permissions import check_can_view_results
 from analysis.selectors import runs as run_selectors
-from trials.api import TrialView
+from analysis.selectors import signed
+from trials.api import SignedSerializer, TrialView
 
 
 class AdjudicationSerializer(serializers.ModelSerializer[Adjudication]):
@@ -103,13 +104,13 @@ class SetSerializer(serializers.Serializer[Any]):
     count = serializers.IntegerField()
 
 
-class DecisionSerializer(serializers.Serializer[Any]):
+class DecisionSerializer(SignedSerializer):
     decision = serializers.CharField()
     reason = serializers.CharField()
     seen = serializers.CharField(required=False, default="", help_text="snapshot_sha256 of the gate as it was read")
 
 
-class ReviewSerializer(serializers.Serializer[Any]):
+class ReviewSerializer(SignedSerializer):
     review = serializers.CharField()
     seen = serializers.CharField(required=False, default="", help_text="snapshot_sha256 of the gate as it was read")
 
@@ -196,8 +197,9 @@ class GateDecision(ResultsView):
 
     @extend_schema(request=DecisionSerializer, responses={200: GateSerializer})
     def post(self, request: Request, trial: str, stage: int) -> Response:
-        """Decide a proposed gate. Nothing changes it afterwards."""
-        gate = actions.decide_gate(gate=self.gate(), by=self.membership, **self.typed(DecisionSerializer))
+        """Decide a proposed gate and sign the decision. Nothing changes it afterwards."""
+        gate, typed = self.gate(), self.signed(DecisionSerializer, signed.GATE_DECISION)
+        gate = actions.decide_gate(gate=gate, by=self.membership, **typed)
         return Response(self.get_serializer(gate).data)
 
 
@@ -209,7 +211,8 @@ class GateReview(ResultsView):
     @extend_schema(request=ReviewSerializer, responses={200: GateSerializer})
     def post(self, request: Request, trial: str, stage: int) -> Response:
         """Sign the safety review of a proposed gate."""
-        gate = actions.sign_safety_review(gate=self.gate(), by=self.membership, **self.typed(ReviewSerializer))
+        gate, typed = self.gate(), self.signed(ReviewSerializer, signed.SAFETY_REVIEW)
+        gate = actions.sign_safety_review(gate=gate, by=self.membership, **typed)
         return Response(self.get_serializer(gate).data)
 
 

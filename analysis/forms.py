@@ -11,7 +11,8 @@ from analysis.domain.consecutive_threshold import Status
 from analysis.domain.gates import decisions
 from analysis.domain.readings import ANSWERS as READING_ANSWERS
 from analysis.models import Gate
-from analysis.selectors import DECIDED, UNDECIDED
+from analysis.selectors import DECIDED, UNDECIDED, signed
+from trials.forms import SignedForm
 from trials.models import Membership
 from trials.selectors import may_see_group, sites_of
 
@@ -30,8 +31,10 @@ STATUS_WORDS = {
 }
 
 
-class DecisionForm(forms.Form):
+class DecisionForm(SignedForm):
     """The decision of a gate; ``seen`` is the snapshot that was read."""
+
+    meaning = signed.GATE_DECISION
 
     decision = forms.ChoiceField(label=_("Decision"), widget=forms.RadioSelect)
     reason = forms.CharField(
@@ -50,7 +53,9 @@ class DecisionForm(forms.Form):
         field.choices = [(one, DECISION_WORDS[one]) for one in possible]
 
 
-class SafetyReviewForm(forms.Form):
+class SafetyReviewForm(SignedForm):
+    meaning = signed.SAFETY_REVIEW
+
     review = forms.CharField(
         label=_("Safety review"),
         widget=forms.Textarea(attrs={"rows": 3}),
@@ -133,8 +138,8 @@ class RunForm(forms.Form):
     )
 
 
-class ReadingForm(forms.Form):
-    """One reader's answer on a case."""
+class ReadingForm(SignedForm):
+    """One reader's answer on a case; ``settles`` is what the page said that it would do."""
 
     answer = forms.ChoiceField(
         label=_("Your reading"), choices=list(READING_ANSWERS.items()), widget=forms.RadioSelect, required=True
@@ -143,3 +148,8 @@ class ReadingForm(forms.Form):
         label=_("Comment"), widget=forms.Textarea(attrs={"rows": 2}), required=False, max_length=2000
     )
     seen = forms.CharField(widget=forms.HiddenInput, required=True, max_length=64)
+    settles = forms.BooleanField(widget=forms.HiddenInput, required=False)
+
+    @property
+    def meaning(self) -> str:  # type: ignore[override]
+        return signed.SETTLING if self.cleaned_data.get("settles") else signed.READING

@@ -9,7 +9,7 @@ from django.db.models import Q
 
 from analysis.domain.gates import GateState
 from analysis.domain.readings import ANSWERS as READING_ANSWERS
-from trials.models import Membership, Participant, ProtocolVersion, Trial
+from trials.models import Membership, Participant, ProtocolVersion, Signature, Trial
 
 
 class AdjudicationQuerySet(models.QuerySet["Adjudication"]):
@@ -97,6 +97,7 @@ class Gate(models.Model):
     safety_reviewed_by = models.ForeignKey(Membership, on_delete=models.PROTECT, null=True, related_name="+")
     safety_reviewed_at = models.DateTimeField(null=True)
     safety_review = models.TextField(blank=True)
+    safety_signature = models.OneToOneField(Signature, on_delete=models.PROTECT, null=True, related_name="+")
     decision = models.CharField(
         max_length=10,
         blank=True,
@@ -105,6 +106,7 @@ class Gate(models.Model):
     decided_by = models.ForeignKey(Membership, on_delete=models.PROTECT, null=True, related_name="+")
     decided_at = models.DateTimeField(null=True)
     decision_reason = models.TextField(blank=True)
+    decision_signature = models.OneToOneField(Signature, on_delete=models.PROTECT, null=True, related_name="+")
 
     class Meta:
         constraints = [
@@ -233,6 +235,7 @@ class Reading(models.Model):
     evidence_sha256 = models.CharField(max_length=64, help_text="hash of the data that the reader was shown")
     reader = models.ForeignKey(Membership, on_delete=models.PROTECT, related_name="readings")
     signed_at = models.DateTimeField(auto_now_add=True)
+    signature = models.OneToOneField(Signature, on_delete=models.PROTECT, null=True, related_name="+")
 
     class Meta:
         constraints = [

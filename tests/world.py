@@ -18,7 +18,10 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from django.utils import timezone
+
 from accounts.models import User
+from accounts.signing import Proof
 from trials import actions
 from trials.domain.conditions import Observed
 from trials.models import EligibilityAssessment, Enrolment, Membership, Participant, ProtocolVersion, Site, Trial
@@ -123,6 +126,16 @@ def facts(*, performance: int | None = 90, age: int | None = 9) -> dict[str, Obs
         for address, value in known.items()
         if value is not None
     }
+
+
+def proof(by: Membership) -> Proof:
+    """As if ``by`` had just given username and password; the pages' own way is in tests/analysis/test_signing.py."""
+    return Proof(by.user_id, ("username", "password"), timezone.now())
+
+
+def signing(name: str) -> dict[str, str]:
+    """What a page asks of whoever signs for the first time in a login."""
+    return {"username": name, "password": PASSWORD}
 
 
 def person(name: str) -> User:

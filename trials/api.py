@@ -19,6 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.roles import Permission
+from accounts.signing import NotProved, prove
 from trials import actions, selectors
 from trials.domain.lifecycle import ParticipantState
 from trials.models import (
@@ -177,6 +178,21 @@ class DecisionSerializer(serializers.Serializer[Any]):
 # --- Doors --------------------------------------------------------------------------------------------------------
 
 
+class SignedSerializer(serializers.Serializer[Any]):
+    """What a signature asks for: the username as well at the first of a login, then the password or code alone."""
+
+    username = serializers.CharField(required=False, default="", write_only=True)
+    password = serializers.CharField(
+        required=False, default="", write_only=True, trim_whitespace=False, style={"input_type": "password"}
+    )
+    code = serializers.CharField(
+        required=False,
+        default="",
+        write_only=True,
+        help_text="of an authenticator app, for an account without password",
+    )
+
+
 class TrialView(generics.GenericAPIView[Any]):
     """A view under a trial's address, where the middleware has found the membership that acts."""
 
@@ -223,6 +239,17 @@ class TrialView(generics.GenericAPIView[Any]):
         sent = serializer_class(data=self.request.data)
         sent.is_valid(raise_exception=True)
         return dict(sent.validated_data)
+
+    def signed(self, serializer_class: type[SignedSerializer], meaning: str) -> dict[str, Any]:
+        """``typed``, with the ``proof`` of who signs in the place of the password; a failure is on record."""
+        typed = self.typed(serializer_class)
+        given = {name: typed.pop(name) for name in ("username", "password", "code")}
+        try:
+            return {**typed, "proof": prove(self.request._request, **given)}
+        except NotProved as refused:
+            if refused.why:
+                actions.record_failed_signature(by=self.membership, meaning=meaning, why=refused.why)
+            raise serializers.ValidationError({refused.field or "detail": [str(refused)]}) from None
 
 
 class Sites(TrialView):

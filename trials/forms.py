@@ -6,13 +6,15 @@ from datetime import date, timedelta
 from typing import Any
 
 from django import forms
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from accounts.roles import ROLES
+from accounts.signing import NO_WAY, NotProved, components_asked, prove
 from audit.context import Source
-from trials import selectors
+from trials import actions, selectors
 from trials.domain.lifecycle import ParticipantState
 from trials.domain.partial_dates import DateEntryError, enter_date
 from trials.models import Membership, Participant, ProtocolVersion, Site
@@ -62,6 +64,65 @@ def reason_field(**kwargs: Any) -> forms.CharField:
     kwargs.setdefault("label", _("Reason"))
     kwargs.setdefault("help_text", _("It stands in the audit trail."))
     return forms.CharField(widget=forms.Textarea(attrs={"rows": 2}), **kwargs)
+
+
+class SignedForm(forms.Form):
+    """A form that is signed: its last fields ask the signer to show who they are, once everything else is right.
+
+    ``cleaned_data`` has the ``proof`` in their place. What could not be shown is an error of its field and on record;
+    what was typed stays on the page, but for the password.
+    """
+
+    #: What the signature says.
+    meaning = ""
+
+    def __init__(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._request = request
+        self.asked = components_asked(request)
+        for name in self.asked:
+            self.fields[name] = _signing_field(name)
+        self.no_way = "" if self.asked else NO_WAY
+
+    @property
+    def signature_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in self.asked]
+
+    def clean(self) -> dict[str, Any]:
+        typed = super().clean() or self.cleaned_data
+        if self.errors:
+            return typed
+        given = {name: typed.pop(name) for name in self.asked}
+        try:
+            typed["proof"] = prove(self._request, **given)
+        except NotProved as refused:
+            if refused.why:
+                actions.record_failed_signature(
+                    by=self._request.membership,  # type: ignore[attr-defined]
+                    meaning=self.meaning,
+                    why=refused.why,
+                )
+            self.add_error(refused.field, str(refused))
+        return typed
+
+
+def _signing_field(name: str) -> forms.CharField:
+    if name == "password":
+        return forms.CharField(
+            label=_("Your password"),
+            strip=False,
+            widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+        )
+    if name == "code":
+        return forms.CharField(
+            label=_("Code of your authenticator app"),
+            widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"}),
+        )
+    return forms.CharField(
+        label=_("Your username"),
+        help_text=_("Asked at the first signature of a login."),
+        widget=forms.TextInput(attrs={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"}),
+    )
 
 
 class RegisterForm(forms.Form):

@@ -504,3 +504,52 @@ class Deviation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.participant}: {self.description}"
+
+
+# --- Signatures ---------------------------------------------------------------------------------------------------
+
+
+class Signature(models.Model):
+    """What one person signed: name, role, time, meaning, and the hash of exactly that (21 CFR 11.50, 11.70). Frozen.
+
+    The name is printed as it was at signing; the account and the membership are kept, so that it stays one person's.
+    """
+
+    trial = models.ForeignKey(Trial, on_delete=models.PROTECT, related_name="signatures")
+    participant = models.ForeignKey(Participant, on_delete=models.PROTECT, null=True, related_name="signatures")
+    by = models.ForeignKey(Membership, on_delete=models.PROTECT, related_name="signatures")
+    signed_name = models.CharField(max_length=150)
+    meaning = models.CharField(max_length=80)
+    subject = models.CharField(max_length=200, help_text="what was signed, in words")
+    sha256 = models.CharField(max_length=64, help_text="of exactly what was signed")
+    components = models.CharField(max_length=60, help_text="by what the signer showed who they are")
+    signed_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=~Q(signed_name="") & ~Q(meaning="") & ~Q(subject="") & ~Q(sha256="") & ~Q(components=""),
+                name="trials_signature_whole",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.signed_name}: {self.meaning}, {self.subject}"
+
+
+class FailedSignature(models.Model):
+    """A signature that was asked for and not given, because the signer did not show who they are. Frozen."""
+
+    trial = models.ForeignKey(Trial, on_delete=models.PROTECT, related_name="+")
+    by = models.ForeignKey(Membership, on_delete=models.PROTECT, related_name="+")
+    meaning = models.CharField(max_length=80)
+    why = models.CharField(max_length=60)
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=~Q(meaning="") & ~Q(why=""), name="trials_failedsignature_says_why")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.by}: {self.meaning}, {self.why}"

@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.utils import timezone
 
 from accounts.roles import ROLES, Permission
+from accounts.signing import Proof
 from trials.domain import lifecycle
 from trials.domain.definition import Criterion, RemovalRule
 from trials.models import Consent, Deviation, Membership, Participant, Site, Trial, Visit
@@ -217,6 +218,12 @@ def check_can_manage_members(by: Membership | None, trial: Trial, user_id: int) 
 def check_can_manage_sites(by: Membership | None, trial: Trial) -> None:
     if by is not None:
         require(by, Permission.MANAGE_SITES, doing="manage sites", trial_id=trial.pk, site_matters=False)
+
+
+def check_is_proved(by: Membership | None, proof: Proof) -> None:
+    """A signature is of the person who showed who they are, and of nobody else."""
+    if by is None or proof.user_id != by.user_id:
+        raise PermissionDenied("A signature needs the password or code of the person who signs.")
 
 
 def check_can_import(by: Membership | None, trial: Trial, site: Site) -> None:

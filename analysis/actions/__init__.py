@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from accounts.signing import Proof
 from analysis import datasets, selectors
 from analysis.domain import gates
 from analysis.domain.endpoint_answers import ANSWERS, evaluability
@@ -28,7 +29,7 @@ from analysis.permissions import (
     check_can_sign_safety_review,
     check_is_the_snapshot,
 )
-from analysis.selectors import readings
+from analysis.selectors import readings, signed
 from audit import context
 from audit.context import Source
 from trials import actions as trials
@@ -235,14 +236,15 @@ def renew_proposal(*, gate: Gate, reason: str, by: Membership) -> Gate:
         gate.responders = gate.evaluable = gate.boundary = gate.proposed_at = None
         gate.proposal = gate.method_version = gate.code_version = ""
         gate.safety_review, gate.safety_reviewed_by, gate.safety_reviewed_at = "", None, None
+        gate.safety_signature = None
         gate.save()
     refresh_gates(trial=gate.trial)
     return _locked(gate)
 
 
 @transaction.atomic
-def sign_safety_review(*, gate: Gate, review: str, by: Membership, seen: str = "") -> Gate:
-    """Record a safety review of the data that the gate's snapshot rests on.
+def sign_safety_review(*, gate: Gate, review: str, by: Membership, proof: Proof, seen: str = "") -> Gate:
+    """Record a signed safety review of the data that the gate's snapshot rests on.
 
     ``seen`` is the hash of the snapshot that was read; a newer one is refused.
     """
@@ -254,13 +256,20 @@ def sign_safety_review(*, gate: Gate, review: str, by: Membership, seen: str = "
     check_is_the_snapshot(gate, seen)
     with context.context(by=by, reason="safety review"):
         gate.safety_review, gate.safety_reviewed_by, gate.safety_reviewed_at = review.strip(), by, timezone.now()
+        gate.safety_signature = trials.sign(
+            by=by,
+            proof=proof,
+            meaning=signed.SAFETY_REVIEW,
+            subject=_subject(gate),
+            sha256=signed.of_safety_review(gate),
+        )
         gate.save()
     return gate
 
 
 @transaction.atomic
-def decide_gate(*, gate: Gate, decision: str, reason: str, by: Membership, seen: str = "") -> Gate:
-    """Record what the investigator decided of a proposed gate. Nothing changes it afterwards.
+def decide_gate(*, gate: Gate, decision: str, reason: str, by: Membership, proof: Proof, seen: str = "") -> Gate:
+    """Record and sign what the investigator decided of a proposed gate. Nothing changes it afterwards.
 
     ``seen`` is the hash of the snapshot that was read; a newer one is refused.
     """
@@ -275,6 +284,13 @@ def decide_gate(*, gate: Gate, decision: str, reason: str, by: Membership, seen:
         gate.state = gates.after(GateState(gate.state), GateEvent.DECIDE)
         gate.decision, gate.decided_by, gate.decided_at = decision, by, timezone.now()
         gate.decision_reason = reason.strip()
+        gate.decision_signature = trials.sign(
+            by=by,
+            proof=proof,
+            meaning=signed.GATE_DECISION,
+            subject=_subject(gate),
+            sha256=signed.of_decision(gate),
+        )
         gate.save()
         if decision == "stop":
             trials.hold_enrolment(trial=gate.trial, because=f"Stage {gate.stage} was stopped: {reason.strip()}", by=by)
@@ -288,11 +304,20 @@ def decide_gate(*, gate: Gate, decision: str, reason: str, by: Membership, seen:
 
 @transaction.atomic
 def record_reading(
-    *, participant: Participant, endpoint: str, answer: str, seen: str, by: Membership, comment: str = ""
+    *,
+    participant: Participant,
+    endpoint: str,
+    answer: str,
+    seen: str,
+    by: Membership,
+    proof: Proof,
+    settles: bool = False,
+    comment: str = "",
 ) -> Reading:
     """Sign one reader's answer on the data that they were shown; a third one settles a difference, with a reason.
 
-    ``seen`` is the hash of the data on the reader's page. Data that changed since are refused: they are read again.
+    ``seen`` is the hash of the data on the reader's page, ``settles`` whether it showed two answers that differ. Data
+    that changed since are refused, and so is an independent answer that would settle: they are read again.
     """
     locked = (
         Participant.objects.select_for_update(no_key=True, of=("self",))
@@ -303,21 +328,40 @@ def record_reading(
     check_can_read(by, participant, case.case)
     if seen != case.evidence_sha256:
         raise CannotRead("The data changed while you were reading. Look at the case again; nothing was recorded.")
+    if settles != case.case.to_settle:
+        raise CannotRead(
+            "Two others have read this case while you did, and differ: your answer would settle it. Look at their "
+            "readings and sign again; nothing was recorded."
+        )
     if answer not in READING_ANSWERS:
         raise ValidationError({"answer": f"Choose one of: {', '.join(READING_ANSWERS.values())}."})
     position = len(case.case.votes) + 1
     if position == SETTLING and not comment.strip():
         raise ValidationError({"comment": "Say why: this reading settles the difference of two others."})
+    reading = Reading(
+        participant=locked,
+        endpoint=endpoint,
+        position=position,
+        answer=answer,
+        comment=comment.strip(),
+        evidence_sha256=case.evidence_sha256,
+        reader=by,
+    )
     with context.context(by=by, reason="independent reading"):
-        return Reading.objects.create(
+        reading.signature = trials.sign(
+            by=by,
+            proof=proof,
+            meaning=signed.SETTLING if position == SETTLING else signed.READING,
+            subject=f"{locked}, {endpoint}, data {case.evidence_sha256[:16]}",
+            sha256=signed.of_reading(reading),
             participant=locked,
-            endpoint=endpoint,
-            position=position,
-            answer=answer,
-            comment=comment.strip(),
-            evidence_sha256=case.evidence_sha256,
-            reader=by,
         )
+        reading.save()
+    return reading
+
+
+def _subject(gate: Gate) -> str:
+    return f"stage {gate.stage}, snapshot {gate.snapshot_sha256[:16]}"
 
 
 def _locked(gate: Gate) -> Gate:

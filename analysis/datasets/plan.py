@@ -31,6 +31,8 @@ _FOLLOWS = (
     "dosing_cardcopy",
     "exchange_exportjob",
     "exchange_download",
+    "trials_signature",
+    "trials_failedsignature",
 )
 
 

@@ -78,6 +78,11 @@ class Case:
             return self.votes[0].answer
         return self.votes[-1].answer if self.state is CaseState.SETTLED else ""
 
+    @property
+    def to_settle(self) -> bool:
+        """Whether the next vote settles a difference: it is given with both others in sight."""
+        return self.state is CaseState.DISCORDANT
+
     def voted(self, reader: int) -> bool:
         return any(vote.reader == reader for vote in self.votes)
 

@@ -44,7 +44,12 @@ def gate_for(membership: Membership, stage: int) -> Gate | None:
 
 def _gates() -> QuerySet[Gate]:
     return Gate.objects.select_related(
-        "trial", "protocol_version__trial", "decided_by__user", "safety_reviewed_by__user"
+        "trial",
+        "protocol_version__trial",
+        "decided_by__user",
+        "safety_reviewed_by__user",
+        "safety_signature__by",
+        "decision_signature__by",
     )
 
 

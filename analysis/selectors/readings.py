@@ -15,6 +15,7 @@ from analysis.domain.readings import ANSWERS as READING_ANSWERS
 from analysis.domain.readings import Case, CaseState, Vote, case_on
 from analysis.domain.records import Entered, Records
 from analysis.models import Adjudication, Reading
+from analysis.selectors.signed import Signed, signature_of
 from trials.domain.definition import EndpointRole, EndpointSpec, Item, Protocol
 from trials.domain.figures import Table
 from trials.models import Membership, Participant, Trial
@@ -163,14 +164,21 @@ def proposal_for(membership: Membership, case: CaseNow) -> Adjudication | None:
     return Adjudication.objects.current().filter(participant=case.participant, endpoint=case.endpoint.id).first()
 
 
-def readings_for(membership: Membership, case: CaseNow) -> list[Reading]:
-    """The readings that this reader may see: their own, and the others once they could lead nobody any more."""
+def readings_for(membership: Membership, case: CaseNow) -> list[tuple[Reading, Signed | None]]:
+    """The readings that this reader may see: their own, and the others once they could lead nobody any more.
+
+    The signature, which names the reader, stands beside the own one, and beside all once the case is closed: whoever
+    settles a difference decides between two answers, not between two people.
+    """
     rows = Reading.objects.filter(
         participant=case.participant, endpoint=case.endpoint.id, evidence_sha256=case.evidence_sha256
-    ).select_related("reader__user")
+    ).select_related("reader__user", "signature__by")
     if not case.case.shows_votes_to(membership.user_id):
         rows = rows.filter(reader__user=membership.user_id)
-    return list(rows.order_by("position"))
+    return [
+        (one, signature_of(one) if case.case.answer or one.reader.user_id == membership.user_id else None)
+        for one in rows.order_by("position")
+    ]
 
 
 @dataclass(frozen=True)

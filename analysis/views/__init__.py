@@ -26,7 +26,7 @@ from analysis.models import Gate
 from analysis.permissions import check_can_view_results, check_has_packet
 from analysis.reports.packet import packet as make_packet
 from analysis.reports.reconciliation import is_published
-from analysis.selectors import overview
+from analysis.selectors import overview, signed
 from trials.domain.figures import unit_words
 from trials.formats.figures import Figure, links_to
 from trials.models import Membership, Participant, Site
@@ -249,19 +249,22 @@ def _gate_page(request: TrialRequest, gate: Gate, sent: Form | None = None, stat
         "figure": formats.stage_figure(stages, as_of=timezone.now()) if stages else None,
         "decision_words": forms.DECISION_WORDS.get(gate.decision or gate.proposal, ""),
         "has_next": selectors.has_next_stage(gate),
+        "signatures": signed.signatures_of(gate),
         "may_decide": membership.may(Permission.DECIDE_GATE),
         "may_sign": membership.may(Permission.SIGN_SAFETY_REVIEW),
     }
     if proposed and membership.may(Permission.DECIDE_GATE):
         page["decision_form"] = (
-            sent if isinstance(sent, forms.DecisionForm) else forms.DecisionForm(gate=gate, initial=now)
+            sent
+            if isinstance(sent, forms.DecisionForm)
+            else forms.DecisionForm(request=request, gate=gate, initial=now)
         )
         page["renewal_form"] = sent if isinstance(sent, forms.RenewalForm) else forms.RenewalForm(auto_id="renew_%s")
     if proposed and needs_review and membership.may(Permission.SIGN_SAFETY_REVIEW):
         page["review_form"] = (
             sent
             if isinstance(sent, forms.SafetyReviewForm)
-            else forms.SafetyReviewForm(initial=now, auto_id="review_%s")
+            else forms.SafetyReviewForm(request=request, initial=now, auto_id="review_%s")
         )
     page["sent"] = sent
     return render(request, "analysis/gate.html", page, status=status)
@@ -314,7 +317,7 @@ def decide(request: TrialRequest, trial: str, stage: int) -> HttpResponse:
     return _act(
         request,
         gate,
-        forms.DecisionForm(request.POST, gate=gate),
+        forms.DecisionForm(request.POST, request=request, gate=gate),
         lambda typed: actions.decide_gate(gate=gate, by=request.membership, **typed),
         _("The decision is recorded. It stays as it is."),
     )
@@ -326,7 +329,7 @@ def sign(request: TrialRequest, trial: str, stage: int) -> HttpResponse:
     return _act(
         request,
         gate,
-        forms.SafetyReviewForm(request.POST, auto_id="review_%s"),
+        forms.SafetyReviewForm(request.POST, request=request, auto_id="review_%s"),
         lambda typed: actions.sign_safety_review(gate=gate, by=request.membership, **typed),
         _("The safety review is signed."),
     )

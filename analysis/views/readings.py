@@ -44,7 +44,8 @@ def case(request: TrialRequest, trial: str, participant: int, endpoint: str) -> 
     membership = request.membership
     check_can_see_cases(membership, membership.trial)
     found = _found(membership, participant, endpoint)
-    form = forms.ReadingForm(request.POST or None, initial={"seen": found.evidence_sha256})
+    now = {"seen": found.evidence_sha256, "settles": found.case.to_settle}
+    form = forms.ReadingForm(request.POST or None, request=request, initial=now)
     status = 200
     if request.method == "POST":
         status = 422
@@ -63,8 +64,8 @@ def case(request: TrialRequest, trial: str, participant: int, endpoint: str) -> 
                 messages.success(request, _("Your reading is signed. It stays as it is."))
                 return redirect("analysis:case", trial=trial, participant=participant, endpoint=endpoint)
         found = _found(membership, participant, endpoint)
-        # The page shows the data of now: what is signed from it next is about them.
-        form.data = {**form.data, "seen": found.evidence_sha256}
+        # The page shows the case of now: what is signed from it next is about that.
+        form.data = {**form.data, "seen": found.evidence_sha256, "settles": found.case.to_settle}
     return render(
         request,
         "analysis/case.html",
@@ -74,7 +75,7 @@ def case(request: TrialRequest, trial: str, participant: int, endpoint: str) -> 
             "tables": readings.evidence_tables(found),
             "readings": readings.readings_for(membership, found),
             "proposal": readings.proposal_for(membership, found),
-            "settles": len(found.case.votes) == 2 and found.case.wants(membership.user_id),
+            "settles": found.case.to_settle and found.case.wants(membership.user_id),
         },
         status=status,
     )

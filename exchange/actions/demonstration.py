@@ -18,6 +18,7 @@ from django.utils import timezone
 from accounts.actions import open_account
 from accounts.demo import DEMO_ACCOUNTS
 from accounts.models import User
+from accounts.signing import Proof
 from analysis import actions as analysis
 from analysis.models import Gate
 from dosing import actions as dosing
@@ -144,15 +145,20 @@ def _reconstruction(trial: Trial, members: Mapping[str, Membership], tell: Tell)
     gate = Gate.objects.filter(trial=trial, stage=1).first()
     if gate is not None and gate.state == "proposed":
         by = members["investigator"]
+        proof = Proof(by.user_id, ("the demonstration, no password",), timezone.now())
         if gate.safety_reviewed_at is None:
             gate = analysis.sign_safety_review(
-                gate=gate, review="Adverse events of the first stage reviewed; nothing stands against going on.", by=by
+                gate=gate,
+                review="Adverse events of the first stage reviewed; nothing stands against going on.",
+                by=by,
+                proof=proof,
             )
         analysis.decide_gate(
             gate=gate,
             decision="continue",
             reason="15 of 19, at least 13 needed (Lancet Haematol 2022; 9: e111-20).",
             by=by,
+            proof=proof,
         )
         analysis.refresh_gates(trial=trial)
     tell(f"{trial.code}: endpoints adjudicated{', stage gates computed' if gate is not None else ''}")

@@ -17,7 +17,7 @@ from analysis.domain.figures import consort
 from analysis.models import Adjudication
 from tests.analysis.test_adjudication import AFTER_ALL, NOT_REACHED, REACHED, happened, measured, on_day
 from tests.analysis.test_pages import address, logged_in, text_of
-from tests.world import World
+from tests.world import World, proof
 from trials import actions as trials
 from trials.models import Participant
 
@@ -202,7 +202,7 @@ def test_after_the_end_the_estimate_respects_the_stages(world: World) -> None:
     gate = reviewed(world, proposed(world, "reached", "reached", "not_reached", "not_reached"))
     found = selectors.dashboard(world.rita).results
     assert found is not None and found.design_based is None
-    actions.decide_gate(gate=gate, decision="stop", reason="Futile.", by=world.alice)
+    actions.decide_gate(gate=gate, decision="stop", reason="Futile.", by=world.alice, proof=proof(world.alice))
     found = selectors.dashboard(world.rita).results
     assert found is not None and found.design_based is not None and found.design_based.is_final
     assert found.design_based.inference.umvue == pytest.approx(0.5)

@@ -15,7 +15,7 @@ from analysis.models import Adjudication, Gate
 from analysis.permissions import CannotDecide
 from audit.models import FieldChange
 from tests.analysis.test_adjudication import AFTER_ALL, NOT_REACHED, REACHED, happened, measured, on_day
-from tests.world import PEOPLE, World
+from tests.world import PEOPLE, World, proof
 from trials import actions as trials
 from trials.models import Participant
 
@@ -44,12 +44,18 @@ def proposed(world: World, *outcomes: str) -> Gate:
 
 
 def reviewed(world: World, gate: Gate) -> Gate:
-    return actions.sign_safety_review(gate=gate, review="No unexpected toxicity.", by=world.alice)
+    return actions.sign_safety_review(
+        gate=gate, review="No unexpected toxicity.", by=world.alice, proof=proof(world.alice)
+    )
 
 
 def decided(world: World, decision: str = "continue") -> Gate:
     return actions.decide_gate(
-        gate=reviewed(world, proposed(world)), decision=decision, reason="As planned.", by=world.alice
+        gate=reviewed(world, proposed(world)),
+        decision=decision,
+        reason="As planned.",
+        by=world.alice,
+        proof=proof(world.alice),
     )
 
 
@@ -129,12 +135,16 @@ def test_who_is_replaced_is_passed_over_and_the_next_one_counts(world: World) ->
 def test_the_protocol_asks_for_a_signed_safety_review_first(world: World) -> None:
     gate = proposed(world)
     with pytest.raises(CannotDecide, match="signed safety review first"):
-        actions.decide_gate(gate=gate, decision="continue", reason="As planned.", by=world.alice)
+        actions.decide_gate(
+            gate=gate, decision="continue", reason="As planned.", by=world.alice, proof=proof(world.alice)
+        )
     gate = reviewed(world, gate)
     assert (gate.safety_reviewed_by, gate.safety_review) == (world.alice, "No unexpected toxicity.")
     with pytest.raises(CannotDecide, match="is signed"):
         reviewed(world, gate)
-    gate = actions.decide_gate(gate=gate, decision="continue", reason="As planned.", by=world.alice)
+    gate = actions.decide_gate(
+        gate=gate, decision="continue", reason="As planned.", by=world.alice, proof=proof(world.alice)
+    )
     assert (gate.state, gate.decision, gate.decided_by, gate.decision_reason) == (
         GateState.DECIDED,
         "continue",
@@ -162,7 +172,7 @@ def test_to_stop_holds_enrolment_with_the_reason(world: World) -> None:
 def test_a_decision_is_one_that_the_stage_has_and_has_a_reason(world: World, decision: str, reason: str) -> None:
     gate = reviewed(world, proposed(world))
     with pytest.raises(ValidationError):
-        actions.decide_gate(gate=gate, decision=decision, reason=reason, by=world.alice)
+        actions.decide_gate(gate=gate, decision=decision, reason=reason, by=world.alice, proof=proof(world.alice))
     assert stage(world, 1).state == GateState.PROPOSED
 
 
@@ -171,15 +181,18 @@ def test_what_was_read_is_what_is_decided(world: World) -> None:
     seen = gate.snapshot_sha256
     actions.renew_proposal(gate=gate, reason="late laboratory data", by=world.alice)
     with pytest.raises(CannotDecide, match="newer snapshot"):
-        actions.sign_safety_review(gate=gate, review="Fine.", by=world.alice, seen=seen)
+        actions.sign_safety_review(gate=gate, review="Fine.", by=world.alice, proof=proof(world.alice), seen=seen)
 
 
 #: Verb, who may: as the roles say.
 DEEDS = {
-    "sign": (Permission.SIGN_SAFETY_REVIEW, lambda gate, by: actions.sign_safety_review(gate=gate, review="x", by=by)),
+    "sign": (
+        Permission.SIGN_SAFETY_REVIEW,
+        lambda gate, by: actions.sign_safety_review(gate=gate, review="x", by=by, proof=proof(by)),
+    ),
     "decide": (
         Permission.DECIDE_GATE,
-        lambda gate, by: actions.decide_gate(gate=gate, decision="continue", reason="x", by=by),
+        lambda gate, by: actions.decide_gate(gate=gate, decision="continue", reason="x", by=by, proof=proof(by)),
     ),
     "renew": (Permission.DECIDE_GATE, lambda gate, by: actions.renew_proposal(gate=gate, reason="x", by=by)),
 }
@@ -292,7 +305,9 @@ def test_the_trail_tells_who_decided_and_what_the_renewed_proposal_was(world: Wo
     gate = proposed(world)
     first = gate.snapshot_sha256
     gate = actions.renew_proposal(gate=gate, reason="late laboratory data", by=world.alice)
-    actions.decide_gate(gate=reviewed(world, gate), decision="continue", reason="As planned.", by=world.alice)
+    actions.decide_gate(
+        gate=reviewed(world, gate), decision="continue", reason="As planned.", by=world.alice, proof=proof(world.alice)
+    )
     changes = FieldChange.objects.filter(table_name="analysis_gate", row_id=str(gate.pk)).order_by("trail_id")
     told = [(c.user_name, c.reason) for c in changes.filter(field="state") if c.old_value]
     assert told == [
@@ -329,5 +344,7 @@ def test_the_final_analysis_handles_another_number_than_planned(world: World) ->
         "success",
     )
     assert "the design's 10 of 12, for 11" in gate.snapshot["sentence"]
-    gate = actions.decide_gate(gate=reviewed(world, gate), decision="success", reason="Boundary met.", by=world.alice)
+    gate = actions.decide_gate(
+        gate=reviewed(world, gate), decision="success", reason="Boundary met.", by=world.alice, proof=proof(world.alice)
+    )
     assert gate.decision == "success"

@@ -21,7 +21,7 @@ from analysis.reports.packet import packet
 from audit.models import FieldChange
 from tests.analysis.test_adjudication import happened, on_day
 from tests.analysis.test_gate_actions import decided, proposed, stage
-from tests.world import World
+from tests.world import World, proof
 from trials.domain.documents import Document, TableBlock
 from trials.formats.documents import as_pdf
 from trials.models import Membership, Participant
@@ -45,8 +45,10 @@ def test_late_data_and_the_decision_change_no_byte(world: World) -> None:
     happened(world, first, "relapse", on_day(60).isoformat())
     actions.adjudicate(participants=[first.pk])
     assert selectors.changed_since(stage(world, 1)), "the data of now say otherwise"
-    actions.sign_safety_review(gate=gate, review="Nothing new.", by=world.alice)
-    actions.decide_gate(gate=stage(world, 1), decision="continue", reason="As planned.", by=world.alice)
+    actions.sign_safety_review(gate=gate, review="Nothing new.", by=world.alice, proof=proof(world.alice))
+    actions.decide_gate(
+        gate=stage(world, 1), decision="continue", reason="As planned.", by=world.alice, proof=proof(world.alice)
+    )
     assert as_pdf(whole(stage(world, 1))) == before
 
 

@@ -17,7 +17,7 @@ from analysis.models import Gate
 from tests.analysis.test_adjudication import AFTER_ALL, measured
 from tests.analysis.test_gate_actions import decided, proposed, reviewed
 from tests.browser.watch import axe_violations
-from tests.world import PEOPLE, World, build_world, definition
+from tests.world import PEOPLE, World, build_world, definition, signing
 from trials.models import Participant
 
 pytestmark = pytest.mark.django_db
@@ -147,10 +147,14 @@ def test_an_investigator_signs_and_decides_on_the_page(world: World) -> None:
     html = client.get(page).content.decode()
     assert "The decision follows the signed safety review." in html
     seen = {"seen": gate.snapshot_sha256}
-    answer = client.post(address(world, "sign_safety_review", stage=1), {"review": "Clear.", **seen}, follow=True)
+    answer = client.post(
+        address(world, "sign_safety_review", stage=1), {"review": "Clear.", **seen, **signing("alice")}, follow=True
+    )
     assert "The safety review is signed." in answer.content.decode()
     answer = client.post(
-        address(world, "decide_gate", stage=1), {"decision": "continue", "reason": "As planned.", **seen}, follow=True
+        address(world, "decide_gate", stage=1),
+        {"decision": "continue", "reason": "As planned.", **seen, **signing("alice")},
+        follow=True,
     )
     assert answer.status_code == 200
     words = text_of(answer.content.decode())
@@ -171,7 +175,7 @@ def test_a_refused_decision_says_why_and_keeps_what_was_typed(
     world: World, sent: dict[str, str], status: int, sentence: str
 ) -> None:
     reviewed(world, proposed(world))
-    answer = logged_in(world, "alice").post(address(world, "decide_gate", stage=1), sent)
+    answer = logged_in(world, "alice").post(address(world, "decide_gate", stage=1), {**sent, **signing("alice")})
     assert answer.status_code == status
     html = answer.content.decode()
     assert sentence in html and 'role="alert"' in html
@@ -183,7 +187,8 @@ def test_deciding_twice_keeps_the_first_decision(world: World) -> None:
     reviewed(world, proposed(world))
     client = logged_in(world, "alice")
     for decision in ("continue", "stop"):
-        answer = client.post(address(world, "decide_gate", stage=1), {"decision": decision, "reason": "x"})
+        typed = {"decision": decision, "reason": "x", **signing("alice")}
+        answer = client.post(address(world, "decide_gate", stage=1), typed)
     assert answer.status_code == 409
     assert Gate.objects.get(stage=1).decision == "continue"
 
@@ -267,7 +272,8 @@ def test_a_gate_is_decided_over_the_api_with_its_refusals(world: World) -> None:
     client = logged_in(world, "alice")
 
     def post(name: str, **sent: str) -> tuple[int, dict[str, object]]:
-        answer = client.post(api(world, name, stage=1), sent, content_type="application/json")
+        typed = {**sent, **signing("alice")}
+        answer = client.post(api(world, name, stage=1), typed, content_type="application/json")
         return answer.status_code, answer.json()
 
     assert post("gate_decision", decision="continue", reason="x")[0] == 409

@@ -18,7 +18,7 @@ from analysis.permissions import CannotRead
 from analysis.selectors import readings
 from casebook import actions as casebook
 from tests.analysis.test_adjudication import REACHED, measured
-from tests.world import PEOPLE, World
+from tests.world import PASSWORD, PEOPLE, World, proof, signing
 from trials import actions as trials
 from trials.models import Membership, Participant
 
@@ -85,7 +85,7 @@ def test_who_sees_what_and_when(answers: tuple[str, ...], reader: int, sees_vote
 
 def reader(world: World, name: str) -> Membership:
     """Another endpoint reader beside Erin."""
-    user = User.objects.create_user(username=name, email=f"{name}@test.example", password=None)
+    user = User.objects.create_user(username=name, email=f"{name}@test.example", password=PASSWORD)
     return trials.grant_membership(
         user=user, trial=world.trial, role="endpoint_reader", site=None, valid_from=world.erin.valid_from, by=None,
         reason="second reader",
@@ -101,9 +101,16 @@ def case(world: World) -> Participant:
 
 
 def vote(participant: Participant, by: Membership, answer: str, comment: str = "") -> Reading:
-    seen = readings.case_of(participant, ENDPOINT).evidence_sha256
+    now = readings.case_of(participant, ENDPOINT)
     return actions.record_reading(
-        participant=participant, endpoint=ENDPOINT, answer=answer, seen=seen, by=by, comment=comment
+        participant=participant,
+        endpoint=ENDPOINT,
+        answer=answer,
+        seen=now.evidence_sha256,
+        settles=now.case.to_settle,
+        by=by,
+        proof=proof(by),
+        comment=comment,
     )
 
 
@@ -127,7 +134,8 @@ def test_a_third_settles_a_difference_and_says_why(world: World, case: Participa
     vote(case, fred, NO)
     with pytest.raises(ValidationError, match="Say why"):
         vote(case, gina, NO)
-    assert vote(case, gina, NO, "The second value is of another laboratory.").position == 3
+    settled = vote(case, gina, NO, "The second value is of another laboratory.")
+    assert (settled.position, settled.signature.meaning) == (3, "reading that settles a difference")
     assert readings.case_of(case, ENDPOINT).case.answer == NO
 
 
@@ -146,9 +154,29 @@ def test_data_that_changed_while_reading_are_refused_and_read_anew(world: World,
     vote(case, world.erin, YES)
     casebook.record_event(participant=case, kind="relapse", occurred="may 2025", by=world.bob)
     with pytest.raises(CannotRead, match="changed while you were reading"):
-        actions.record_reading(participant=case, endpoint=ENDPOINT, answer=YES, seen=seen, by=reader(world, "fred"))
+        actions.record_reading(
+            participant=case,
+            endpoint=ENDPOINT,
+            answer=YES,
+            seen=seen,
+            by=(fred := reader(world, "fred")),
+            proof=proof(fred),
+        )
     assert readings.case_of(case, ENDPOINT).case.state is CaseState.OPEN
     assert vote(case, world.erin, NO).position == 1
+
+
+def test_an_independent_answer_never_settles_what_its_reader_has_not_seen(world: World, case: Participant) -> None:
+    """Gina opened the case when nobody had read it; Erin and Fred differ meanwhile."""
+    seen = readings.case_of(case, ENDPOINT).evidence_sha256
+    vote(case, world.erin, YES)
+    vote(case, reader(world, "fred"), NO)
+    gina = reader(world, "gina")
+    with pytest.raises(CannotRead, match="your answer would settle it"):
+        actions.record_reading(
+            participant=case, endpoint=ENDPOINT, answer=YES, seen=seen, by=gina, proof=proof(gina), comment="Clear."
+        )
+    assert vote(case, gina, YES, "Clear.").position == 3
 
 
 def test_no_answer_that_is_not_on_the_list(world: World, case: Participant) -> None:
@@ -206,7 +234,10 @@ def test_after_the_own_vote_the_rule_is_shown_and_after_both_the_other_vote(
     client.force_login(fred.user)
     assert "The rule" not in client.get(address).content.decode()
     seen = readings.case_of(case, ENDPOINT).evidence_sha256
-    assert client.post(address, {"answer": NO, "seen": seen, "comment": "Not for me."}).status_code == 302
+    assert (
+        client.post(address, {"answer": NO, "seen": seen, "comment": "Not for me.", **signing("fred")}).status_code
+        == 302
+    )
     text = client.get(address).content.decode()
     assert "The rule" in text and "Not for me." in text
     vote(case, world.erin, YES, "Two in a row.")
@@ -220,15 +251,15 @@ def test_a_page_refuses_what_is_no_reading(
     client.force_login(world.erin.user)
     address = reverse("analysis:case", kwargs={"trial": world.trial.code, "participant": case.pk, "endpoint": ENDPOINT})
     seen = readings.case_of(case, ENDPOINT).evidence_sha256
-    assert client.post(address, {"seen": seen, **sent}).status_code == 422
-    assert client.post(address, {"seen": "0" * 64, "answer": YES}).status_code == 409
+    assert client.post(address, {"seen": seen, **sent, **signing("erin")}).status_code == 422
+    assert client.post(address, {"seen": "0" * 64, "answer": YES, **signing("erin")}).status_code == 409
     assert not Reading.objects.exists()
 
 
 def test_after_a_refusal_the_page_can_be_signed_as_it_stands(world: World, case: Participant, client: Client) -> None:
     client.force_login(world.erin.user)
     address = reverse("analysis:case", kwargs={"trial": world.trial.code, "participant": case.pk, "endpoint": ENDPOINT})
-    refused = client.post(address, {"seen": "0" * 64, "answer": YES})
+    refused = client.post(address, {"seen": "0" * 64, "answer": YES, **signing("erin")})
     now = readings.case_of(case, ENDPOINT).evidence_sha256
     assert refused.status_code == 409 and f'value="{now}"' in refused.content.decode()
 

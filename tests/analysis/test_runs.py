@@ -33,7 +33,7 @@ from casebook import actions as casebook
 from casebook.domain.results import Written
 from tests.analysis.test_adjudication import AFTER_ALL, measured
 from tests.browser.watch import axe_violations
-from tests.world import GRAFT_ON, PEOPLE, World, build_world, definition
+from tests.world import GRAFT_ON, PEOPLE, World, build_world, definition, proof
 from trials.formats.documents import as_pdf
 from trials.models import Membership, Participant
 from trials.permissions import NotPossible
@@ -328,6 +328,7 @@ def test_data_written_since_are_said_and_a_vote_or_a_copy_is_none(world: World) 
         answer="reached",
         seen=readings.case_of(participant, "cd4_reconstitution").evidence_sha256,
         by=world.erin,
+        proof=proof(world.erin),
     )
     trail_is_written()
     written = TrailRow.objects.filter(chain=f"trial:{world.trial.pk}", table_name="analysis_reading")

@@ -18,7 +18,7 @@ from analysis.domain.simon import TwoStage, operating_characteristics
 from analysis.models import Adjudication, Gate
 from casebook import actions as casebook
 from casebook.domain.results import Written
-from tests.world import DEFINITIONS, SINCE, person
+from tests.world import DEFINITIONS, SINCE, person, proof
 from trials import actions as trials
 from trials.models import Membership, Participant, ProtocolVersion, Trial
 
@@ -99,7 +99,9 @@ def test_a_participant_reaches_the_endpoint_and_the_gate_proposes(version: Proto
     (gate,) = analysis.refresh_gates(trial=version.trial)
     assert (gate.state, gate.evaluable, gate.responders, gate.boundary) == (GateState.PROPOSED, 17, 4, 4)
     assert gate.proposal == "continue"
-    gate = analysis.decide_gate(gate=gate, decision="continue", reason="As planned.", by=investigator)
+    gate = analysis.decide_gate(
+        gate=gate, decision="continue", reason="As planned.", by=investigator, proof=proof(investigator)
+    )
     assert gate.state == GateState.DECIDED
 
     # And on the screen, without a page of its own.

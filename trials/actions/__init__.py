@@ -45,6 +45,7 @@ from trials.actions.screening import (
     waive_criterion,
     withdraw_consent,
 )
+from trials.actions.signatures import record_failed_signature, sign
 
 __all__ = [
     "add_unscheduled_visit",
@@ -74,6 +75,7 @@ __all__ = [
     "record_consent",
     "record_death",
     "record_deviation",
+    "record_failed_signature",
     "record_site_approval",
     "record_visit",
     "register_participant",
@@ -82,6 +84,7 @@ __all__ = [
     "reopen_site",
     "resume_follow_up",
     "set_anchor",
+    "sign",
     "void_deviation",
     "waive_criterion",
     "withdraw_consent",
