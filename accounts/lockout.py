@@ -51,7 +51,8 @@ def is_locked(request: HttpRequest, user: User) -> bool:
     """Whether the name of ``user`` is locked now; if so, the answer to ``request`` says how long."""
     if AxesProxyHandler.is_allowed(request, {"username": user.username}):
         return False
-    request.axes_locked_out, request.axes_credentials = True, {"username": user.username}  # for its middleware
+    # What its middleware reads.
+    request.axes_locked_out, request.axes_credentials = True, {"username": user.username}  # type: ignore[attr-defined]
     return True
 
 

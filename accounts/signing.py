@@ -62,6 +62,7 @@ class NotProved(Exception):
 def components_asked(request: HttpRequest) -> tuple[str, ...]:
     """What the next signature of this login asks for; empty where the account has nothing to show."""
     user = request.user
+    assert isinstance(user, User)
     if user.has_usable_password():
         own = "password"
     elif Authenticator.objects.filter(user_id=user.pk).exclude(type=Authenticator.Type.WEBAUTHN).exists():
