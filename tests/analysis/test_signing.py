@@ -29,6 +29,9 @@ pytestmark = pytest.mark.django_db
 
 ENDPOINT = "cd4_reconstitution"
 WORDS = "No unexpected toxicity, in Alice's own words."
+KEPT = WORDS.replace("'", "&#x27;")
+#: As it stands in its field again, to be signed as it is.
+TYPED = f">\n{KEPT}</textarea>"
 
 
 @pytest.fixture
@@ -93,10 +96,7 @@ def test_nothing_is_signed_without_showing_who_signs(world: World, deed_of: Call
     for one in given:
         answer = deed.post(**one)
         assert (answer.status_code, deed.is_done()) == (422, False), one
-        assert (
-            "This field is required." in answer.content.decode()
-            and WORDS.replace("'", "&#x27;") in answer.content.decode()
-        )
+        assert "This field is required." in answer.content.decode() and TYPED in answer.content.decode()
     assert not FailedSignature.objects.exists()  # nothing was tried
     assert deed.post(**signing(deed.signer)).status_code == 302 and deed.is_done()
 
@@ -120,7 +120,7 @@ def test_two_components_then_one_and_two_again_after_the_session_idled_out(world
         )
         assert ended.status_code == 401
         text = ended.content.decode()
-        assert WORDS.replace("'", "&#x27;") in text and PASSWORD not in text
+        assert KEPT in text and PASSWORD not in text
         gate.refresh_from_db()
         assert gate.decision == ""
         client.force_login(world.user("alice"), backend="django.contrib.auth.backends.ModelBackend")
@@ -142,7 +142,7 @@ def test_a_wrong_proof_keeps_what_was_typed_and_is_on_record(world: World, deed_
         answer = deed.post(**{**signing(deed.signer), **given})
         text = answer.content.decode()
         assert (answer.status_code, deed.is_done()) == (422, False)
-        assert sentence in text and WORDS.replace("'", "&#x27;") in text
+        assert sentence in text and TYPED in text
         assert given.get("password", PASSWORD) not in text
         failed = FailedSignature.objects.latest("pk")
         assert (failed.by.user.username, failed.meaning, failed.why) == (deed.signer, deed.name, why)
@@ -164,7 +164,7 @@ def test_the_fifth_wrong_password_locks_the_name_and_the_page_still_holds_what_w
     assert answers[-1]["Retry-After"]
     for answer in (answers[-1], locked):
         text = answer.content.decode()
-        assert "Your name is locked" in text and WORDS.replace("'", "&#x27;") in text and not deed.is_done()
+        assert "Your name is locked" in text and TYPED in text and not deed.is_done()
     assert len(mail.outbox) == 1
     assert [one.why for one in FailedSignature.objects.order_by("pk")] == [
         *["wrong password"] * 4,
