@@ -289,7 +289,7 @@ def _act(
             return redirect("analysis:gate", trial=gate.trial.code, stage=gate.stage)
     fresh = selectors.gate_for(request.membership, gate.stage) or gate
     # The page shows the snapshot of now: what is signed from it next is about that one.
-    form.data = {**form.data.dict(), "seen": fresh.snapshot_sha256}
+    form.data = {**dict(form.data.items()), "seen": fresh.snapshot_sha256}
     return _gate_page(request, fresh, form, status)
 
 

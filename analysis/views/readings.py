@@ -65,7 +65,7 @@ def case(request: TrialRequest, trial: str, participant: int, endpoint: str) -> 
                 return redirect("analysis:case", trial=trial, participant=participant, endpoint=endpoint)
         found = _found(membership, participant, endpoint)
         # The page shows the case of now: what is signed from it next is about that.
-        form.data = {**form.data.dict(), "seen": found.evidence_sha256, "settles": found.case.to_settle}
+        form.data = {**dict(form.data.items()), "seen": found.evidence_sha256, "settles": found.case.to_settle}
     return render(
         request,
         "analysis/case.html",
