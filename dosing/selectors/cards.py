@@ -270,7 +270,10 @@ class NextInfusion:
 
 
 def next_infusion(participant: Participant) -> NextInfusion:
-    """The first infusion that is not recorded yet, with the amount of the plan."""
+    """The first infusion that is not recorded yet, with the amount of the plan.
+
+    A dose that nobody released is not filled in: it must not be given yet, and who may still verify it has not seen it.
+    """
     taken = set(administrations_of(participant).filter(is_void=False).values_list("infusion", flat=True))
     number = next(one for one in range(1, len(taken) + 2) if one not in taken)
     plan = plan_of_record(participant)
@@ -281,7 +284,8 @@ def next_infusion(participant: Participant) -> NextInfusion:
     on = date.fromisoformat(day["on"])
     today = timezone.now().astimezone(ZoneInfo(participant.site.time_zone)).date()
     starts = datetime.combine(on, time(10)) if on <= today else None
-    return NextInfusion(number, Decimal(day["mg"]), starts, on, day["day"])
+    may_be_given = plan is not None and (plan.source == DoseWorksheet.Source.IMPORT or release_of(plan) is not None)
+    return NextInfusion(number, Decimal(day["mg"]) if may_be_given else None, starts, on, day["day"])
 
 
 def graft_choices(participant: Participant) -> list[tuple[str, str]]:

@@ -58,6 +58,9 @@ def test_a_level_leads_to_a_dose_that_the_second_person_releases_on_the_pages(gu
     verify = reverse("dosing:verify", kwargs={"trial": "larch", "worksheet": worksheet.pk})
     assert "Proposal from levels" not in client.get(card).content.decode(), "who verifies does not see the levels"
     assert "6.1" not in client.get(verify).content.decode()
+    record = client.get(reverse("dosing:record", kwargs={"trial": "larch", "participant": participant.pk}))
+    page = record.content.decode()
+    assert "its dose is not released" in page and worksheet.result["guided"]["proposal"]["mg_each"] not in page
     client.post(verify, RIGHT)
     shown = client.get(card).content.decode()
     assert "Proposal from levels" in shown and "inside" in shown and "Shrinkage" in shown and "style=" not in shown
