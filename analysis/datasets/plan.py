@@ -42,6 +42,8 @@ def material(version: ProtocolVersion, *, as_of: date) -> Material:
     asked = {one.item for one in protocol.predictors} | {
         address for one in protocol.analyses for address in (one.by, *one.strata) if "." in address
     }
+    addresses = set(protocol.addresses())
+    asked |= {str(told) for one in protocol.analyses for told in one.parameters.values() if str(told) in addresses}
     events = tuple(
         event
         for started, event in adverse_events.counted_events(version.trial)

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -17,7 +18,9 @@ from hypothesis import strategies as st
 from adverse_events.domain.tables import CountedEvent
 from analysis.domain.consecutive_threshold import Status
 from analysis.domain.dataset import Subject
+from analysis.domain.endpoint_outcomes import Evidence, Outcome
 from analysis.domain.plan import methods
+from analysis.domain.plan.material import Material
 from analysis.domain.plan.methods import METHODS, compute, compute_plan
 from analysis.domain.plan.responders import IMMORTAL
 from analysis.domain.plan.results import Number, Result, as_plain, from_plain
@@ -231,7 +234,6 @@ def test_follow_up_is_the_plain_median_with_reverse_kaplan_meier_beside_it() -> 
 
 
 def test_adverse_events_count_events_and_participants_apart() -> None:
-    from dataclasses import replace
 
     people = [subject(i) for i in range(4)]
     events = (CountedEvent(0, "x", "Sepsis", 3), CountedEvent(0, "x", "Sepsis", 5), CountedEvent(9, "x", "Sepsis", 3))
@@ -249,7 +251,6 @@ def test_controls_enter_only_where_the_analysis_names_them() -> None:
 
 @pytest.mark.requirement("PLN4")
 def test_controls_of_another_time_are_said_to_be_so() -> None:
-    from dataclasses import replace
 
     people = [
         *responders(5, 5),
@@ -292,7 +293,7 @@ HARD: dict[str, Callable[[], list[Subject]]] = {
 @pytest.mark.parametrize("people", HARD)
 @pytest.mark.parametrize("by", ["", "analysis_set"])
 def test_malformed_data_are_a_result_that_says_why(method: str, people: str, by: str) -> None:
-    parameters = {"model": "cox", "landmark_day": 100, "stage_set": "all"}
+    parameters = {"model": "cox", "landmark_day": 100, "stage_set": "all", "price": "DM.AGE", "doses": "DM.AGE"}
     known = set(METHODS[method].choices)
     spec = analysis(
         method,
@@ -347,6 +348,77 @@ def test_the_order_of_the_people_changes_nothing() -> None:
 def test_a_plan_is_computed_in_its_order_and_methods_are_explicit() -> None:
     assert compute_plan(material(responders(1, 1))) == ()
     assert set(methods.known()) == set(METHODS)
+
+
+# --- Kinds, and what a responder costs ------------------------------------------------------------------------------
+
+
+def infected(number: int, *kinds: str, group: str = "new") -> Subject:
+    had = Outcome(Status.REACHED, "", event_day=1, evidence=tuple(Evidence(1, kind) for kind in kinds))
+    return subject(number, group, response=had if kinds else answered(Status.NOT_REACHED))
+
+
+def of_kinds(subjects: list[Subject]) -> Material:
+    """The endpoint ``response`` counts rows by an item with codes."""
+    world = material(subjects)
+    endpoints = tuple(replace(one, parameters={"by": "DX.GROUP"}) for one in world.protocol.endpoints)
+    return replace(world, protocol=replace(world.protocol, endpoints=endpoints))
+
+
+def test_kinds_are_counted_in_participants_and_one_may_have_several() -> None:
+    world = of_kinds(
+        [infected(1, "malignancy", "malignancy"), infected(2, "malignancy", "benign"), infected(3), infected(4),
+         *(infected(n, "benign", group="old") for n in range(5, 9))]
+    )  # fmt: skip
+    result = compute(world, analysis("kinds", endpoints=("response",), by="analysis_set", reference="controls"))
+    rows = {row.label: [one.text for one in row.cells] for row in result.tables[0].rows}
+    assert {label: cells[:2] for label, cells in rows.items()} == {
+        "Malignancy": ["2 of 4 (50.0 %)", "0 of 4 (0.0 %)"],
+        "Benign disease": ["1 of 4 (25.0 %)", "4 of 4 (100.0 %)"],
+        "Any": ["2 of 4 (50.0 %)", "4 of 4 (100.0 %)"],
+        "More than one kind": ["1 of 4 (25.0 %)", "0 of 4 (0.0 %)"],
+    }
+    # 1 of 4 against 4 of 4 by hand: chi-square 8 (1 x 0 - 3 x 4)^2 / (4 x 4 x 5 x 3) = 4.8
+    assert cell(result, "Benign disease", "p").value == pytest.approx(math.erfc(math.sqrt(4.8 / 2)))
+    assert cell(result, "Any", result.tables[0].columns[0]).listing is not None
+    assert result.laws and not result.broken_laws and result.warnings
+
+
+def test_what_has_no_kinds_is_said() -> None:
+    spec = analysis("kinds", endpoints=("response",))
+    assert "names no `by`" in compute(material([infected(1, "benign")]), spec).refused
+    assert "nobody has any" in compute(of_kinds([infected(1)]), spec).refused
+
+
+def responder(number: int, responded: bool, price: str | None, doses: str | None) -> Subject:
+    values = {"VS.WEIGHT": price, "VS.HEIGHT": doses}
+    status = Status.REACHED if responded else Status.NOT_REACHED
+    return subject(number, values={k: v for k, v in values.items() if v is not None}, response=answered(status))
+
+
+COST = {"price": "VS.WEIGHT", "doses": "VS.HEIGHT"}
+
+
+def test_a_responder_costs_the_median_course_over_the_share_that_responded() -> None:
+    """By hand: 10 x median(2, 4) = 30 a course, 2 of 3 responded: 45."""
+    people = [responder(1, True, "10", "2"), responder(2, True, "10", "4"), responder(3, False, "10", "7")]
+    result = compute(material(people), analysis("cost_per_responder", endpoints=("response",), parameters=COST))
+    texts = [one.text for one in result.tables[0].rows[0].cells]
+    assert texts == ["3", "2 of 3 (66.7 %)", "10", "3", "30", "45"] and not result.broken_laws
+
+
+@pytest.mark.parametrize(
+    "people, sentence",
+    [
+        ([responder(1, False, "10", "2")], "nobody responded"),
+        ([responder(1, True, None, "2")], "no price is recorded"),
+        ([responder(1, True, "10", None)], "no dose is recorded"),
+        ([responder(1, True, "10", "2"), responder(2, True, "11", "2")], "2 prices are recorded"),
+    ],
+)
+def test_a_cost_that_cannot_be_told_is_refused(people: list[Subject], sentence: str) -> None:
+    spec = analysis("cost_per_responder", endpoints=("response",), parameters=COST)
+    assert sentence in compute(material(people), spec).refused
 
 
 # --- The definition ---------------------------------------------------------------------------------------------------

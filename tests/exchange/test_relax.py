@@ -17,7 +17,7 @@ from analysis.datasets import plan as plan_data
 from analysis.domain.dataset import Dataset
 from analysis.domain.figures.transitions import Transitions
 from analysis.domain.plan import methods
-from analysis.domain.plan.results import Result, as_plain, from_plain
+from analysis.domain.plan.results import Number, Result, as_plain, from_plain
 from analysis.models import Adjudication
 from analysis.reports.reconciliation import Reconciled, as_page, reconciliation
 from audit.models import FieldChange
@@ -232,8 +232,101 @@ def results(made: Trial, django_db_blocker: Any) -> dict[str, Result]:
     """The statistical plan of RELAX, run once."""
     with django_db_blocker.unblock():
         material = plan_data.material(made.active_version, as_of=date(2025, 1, 1))
-        specs = {one.id: one for one in made.protocol.analyses}
-        return {name: methods.compute(material, specs[name]) for name in ("A4", "A9", "A10", "A11")}
+        return {one.id: one for one in methods.compute_plan(material)}
+
+
+# The statistical plan against what was printed: Mil Med Res 2025, doi 10.1186/s40779-025-00640-0 ---------
+
+
+def cell(result: Result, row: str, column: str, *, table: int = 0) -> Number:
+    found = result.tables[table]
+    line = next(one for one in found.rows if one.label == row)
+    return line.cells[found.columns.index(column)]
+
+
+OWN, CONTROLS = "At least one dose", "Best available treatment"
+
+
+@pytest.mark.requirement("PLN2")
+@pytest.mark.parametrize(
+    "analysis, table, row, column, printed",
+    [
+        ("A1", 0, OWN, "Share", "64.5 % (57.4 to 71.7)"),
+        ("A1", 1, OWN, "Share", "69.2 % (62.3 to 76.1)"),
+        ("A1", 2, OWN, "Share", "76.2 % (69.8 to 82.5)"),
+        ("A1", 3, OWN, "Share", "82.6 % (76.9 to 88.2)"),
+        ("A1", 4, OWN, "Reached", "104 of 172 (60.5 %)"),
+        ("A2_grade", 0, "Test", "Share", "0.011"),
+        ("A2_gut", 0, "yes", "Share", "58.1 % (49.6 to 66.7)"),
+        ("A2_gut", 0, "Test", "Share", "0.0024"),
+        ("A2_risk", 0, "High Minnesota risk before the first dose", "Reached", "34 of 67 (50.7 %)"),
+        ("A2_risk", 0, "Test", "Share", "0.0025"),
+        ("A2_prior", 1, "Test", "Share", "0.056"),
+        ("A2_treatment", 0, "Test", "Share", "0.93"),
+        ("A2_conditioning", 0, "Test", "Share", "0.23"),
+        ("A2_infection", 0, "viral", "At least one dose (n = 172)", "40 of 172 (23.3 %)"),
+        ("A2_infection", 0, "bacterial", "At least one dose (n = 172)", "28 of 172 (16.3 %)"),
+        ("A2_infection", 0, "fungal", "At least one dose (n = 172)", "10 of 172 (5.8 %)"),
+        ("A2_infection", 0, "Any", "At least one dose (n = 172)", "65 of 172 (37.8 %)"),
+        ("A2_infection_grade", 0, "Any", "p", "0.0021"),
+        ("A2_infection_grade", 0, "viral", "p", "0.015"),
+        ("A3", 0, "Age, years, median (range)", "At least one dose (n = 172)", "30.0 (1.0 to 74.0)"),
+        ("A7_response", 0, CONTROLS, "Reached", "710 of 1009 (70.4 %)"),
+        ("A7_response", 1, CONTROLS, "Reached", "782 of 1009 (77.5 %)"),
+        ("A8", 0, "Matched", CONTROLS, "810 of 1009 (80.3 %)"),
+        ("A8", 2, "Overall response at any time", "p", "0.075"),
+        ("A12", 0, OWN, "Course", "26,250"),
+        ("A12", 0, OWN, "Cost per responder", "31,796"),  # printed as 31,780: divided by the rounded 82.6 %
+    ],
+)
+def test_the_plan_gives_what_was_printed(
+    results: dict[str, Result], analysis: str, table: int, row: str, column: str, printed: str
+) -> None:
+    assert cell(results[analysis], row, column, table=table).text == printed
+
+
+@pytest.mark.parametrize(
+    "analysis, table, row, column, printed, within",
+    [
+        # Figure 3: survival and incidence at two years
+        ("A4", 0, OWN, "2 years", (0.680, 0.614, 0.754), 0.002),
+        ("A4", 1, OWN, "2 years", (0.570, 0.499, 0.650), 0.002),
+        ("A5", 0, OWN, "2 years", (0.242, 0.175, 0.309), 0.003),
+        ("A5", 1, OWN, "2 years", (0.190, 0.128, 0.252), 0.005),
+        ("A5", 2, OWN, "2 years", (0.129, 0.078, 0.180), 0.002),
+        ("A7_survival", 0, CONTROLS, "2 years", (0.653, 0.624, 0.682), 0.002),
+        # Table 2; of no response the inverse, of no gut the same
+        ("A6_response_printed", 0, "high", "Multivariable odds ratio", (1 / 2.01, 1 / 4.01, 1 / 1.00), 0.02),
+        ("A6_response_printed", 0, "yes", "Multivariable odds ratio", (0.39, 0.15, 0.99), 0.08),
+        ("A6_infection_printed", 0, "high", "Multivariable odds ratio", (3.79, 1.97, 7.27), 0.005),
+        ("A6_os_printed", 0, "alternative", "Multivariable hazard ratio", (0.54, 0.30, 0.94), 0.015),
+        ("A6_os_printed", 0, "at least 1", "Multivariable hazard ratio", (2.52, 1.39, 4.56), 0.03),
+        ("A6_dfs_printed", 0, "at least 18", "Multivariable hazard ratio", (3.08, 1.69, 5.62), 0.06),
+        ("A6_dfs_printed", 0, "alternative", "Multivariable hazard ratio", (0.54, 0.33, 0.88), 0.015),
+        ("A6_relapse_printed", 0, "at least 18", "Multivariable hazard ratio", (4.27, 1.27, 14.40), 0.25),
+        ("A6_relapse_printed", 0, "other", "Multivariable hazard ratio", (0.33, 0.16, 0.69), 0.015),
+        ("A6_relapse_printed", 0, "at least 3", "Multivariable hazard ratio", (0.22, 0.08, 0.59), 0.06),
+        ("A6_nrm_printed", 0, "at least 1", "Multivariable hazard ratio", (3.15, 1.68, 5.91), 0.15),
+        ("A6_nrm_printed", 0, "high", "Multivariable hazard ratio", (2.07, 1.14, 3.78), 0.05),
+    ],
+)
+def test_the_plan_gives_what_was_printed_within_what_a_reconstruction_can_hold(
+    results: dict[str, Result], analysis: str, table: int, row: str, column: str,
+    printed: tuple[float, float, float], within: float,
+) -> None:  # fmt: skip
+    found = cell(results[analysis], row, column, table=table)
+    assert (found.value, found.lower, found.upper) == pytest.approx(printed, abs=within)
+
+
+def test_every_analysis_of_the_plan_is_computed_and_every_law_holds(results: dict[str, Result]) -> None:
+    assert not {one.id: one.refused for one in results.values() if one.refused}
+    broken = [law for one in results.values() for law in one.broken_laws]
+    assert not broken and sum(len(one.laws) for one in results.values()) > 30
+    assert {line.n for one in results["A4"].curves for line in one.lines} == {172}
+    assert any("external controls" in one for one in results["A8"].warnings)
+    cost = cell(results["A12"], OWN, "Cost per responder").value
+    # 8750 x 3 / 0.826, as printed, within the rounding of the share
+    assert cost is not None and cost * 142 / 172 / 0.826 == pytest.approx(31_780, abs=0.5)
 
 
 @pytest.mark.requirement("FIG1")

@@ -12,7 +12,16 @@ from analysis.domain.dataset import Dataset, Subject
 from analysis.domain.figures.swimmer import Mark
 from analysis.domain.plan.results import Listing
 from analysis.domain.time_to_event import DAYS_PER_YEAR
-from trials.domain.definition import AnalysisSpec, EndpointSpec, GroupKind, Predictor, PredictorKind, Protocol
+from trials.domain.definition import (
+    AnalysisSpec,
+    EndpointSpec,
+    GroupKind,
+    ItemType,
+    Predictor,
+    PredictorKind,
+    Protocol,
+)
+from trials.domain.observations import NO, YES
 
 #: Of days; the two units in which a definition says when a curve is read.
 YEAR_DAYS = float(DAYS_PER_YEAR)
@@ -115,11 +124,13 @@ def written(subject: Subject, address: str) -> str | None:
 def answers(protocol: Protocol, address: str, people: Sequence[Subject]) -> list[tuple[str, str]]:
     """The answers of an item with their labels, in the order of the definition; *not known* is none of them."""
     try:
-        codes = protocol.item(address).codes
+        item = protocol.item(address)
     except KeyError:
-        codes = ()
-    if codes:
-        return [(code.value, code.label) for code in codes if not code.unknown]
+        item = None
+    if item is not None and item.codes:
+        return [(code.value, code.label) for code in item.codes if not code.unknown]
+    if item is not None and item.type is ItemType.YES_NO_UNKNOWN:
+        return [(NO, "no"), (YES, "yes")]
     known = {value for value in (written(subject, address) for subject in people) if value is not None}
     return [(value, value) for value in sorted(known)]
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from analysis.domain.plan import courses, description, matched, regression, responders, shares, times
+from analysis.domain.plan import (
+    cost,
+    courses,
+    description,
+    kinds,
+    matched,
+    regression,
+    responders,
+    shares,
+    times,
+)
 from analysis.domain.plan.material import CannotCompute, Material
 from analysis.domain.plan.results import DRAWN, Result
 from trials.domain.definition import AnalysisSpec
@@ -103,6 +113,14 @@ METHODS: Mapping[str, Method] = {
         courses.values_by_day,
         "The values of an endpoint's item by day, in quartiles, and how they changed until the endpoint's day.",
         _needs("endpoints"), {},
+    ),
+    "kinds": Method(
+        kinds.kinds, "How many had each kind of what an endpoint counts by rows, any, and more than one.",
+        _needs("endpoints"), {"test": shares.TESTS},
+    ),
+    "cost_per_responder": Method(
+        cost.cost_per_responder, "Price times median number of doses of the responders, over the share that responded.",
+        _needs("endpoints"), {"price": (), "doses": ()}, frozenset({"price", "doses"}),
     ),
     "adverse_events": Method(
         description.adverse_event_table, "Adverse events by heading and term, in events and in participants.",
