@@ -20,9 +20,11 @@ from analysis.domain.consecutive_threshold import Status
 from analysis.domain.plan.results import as_plain
 from analysis.models import Adjudication, Gate, Run
 from analysis.permissions import check_can_view_results
+from analysis.reports import profile
 from analysis.selectors import runs as run_selectors
 from analysis.selectors import signed
 from trials.api import SignedSerializer, TrialView
+from trials.models import Participant
 
 
 class AdjudicationSerializer(serializers.ModelSerializer[Adjudication]):
@@ -330,7 +332,39 @@ class OneRun(ResultsView):
         return Response(self.get_serializer(found).data)
 
 
+class MarkSerializer(serializers.Serializer[Any]):
+    """One thing on its day; ``until`` where it lasted. ``value`` is that of a measurement or a dose."""
+
+    track = serializers.CharField()
+    unit = serializers.CharField()
+    day = serializers.IntegerField()
+    until = serializers.IntegerField(allow_null=True)
+    value = serializers.FloatField(allow_null=True)
+    words = serializers.CharField()
+    url = serializers.CharField(help_text="the page of the form that it was recorded on")
+
+
+class CourseSerializer(serializers.Serializer[Any]):
+    """Everything recorded of one participant on one axis of days. ``withheld`` says why there is nothing."""
+
+    number = serializers.CharField()
+    origin = serializers.CharField(help_text="what the days count from")
+    withheld = serializers.CharField()
+    marks = MarkSerializer(many=True)
+
+
+class Course(TrialView):
+    queryset = Participant.objects.none()
+    serializer_class = CourseSerializer
+
+    @extend_schema(operation_id="profile_retrieve")
+    def get(self, request: Request, trial: str, participant: int) -> Response:
+        """The course of one participant, as far as the membership may see it."""
+        return Response(self.get_serializer(profile.as_rows(self.membership, self.participant())).data)
+
+
 urlpatterns = [
+    path("participants/<int:participant>/profile/", Course.as_view(), name="profile"),
     path("analyses/", Runs.as_view(), name="analyses"),
     path("analyses/<int:run>/", OneRun.as_view(), name="analysis"),
     path("endpoints/", Endpoints.as_view(), name="endpoints"),

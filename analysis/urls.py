@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from django.urls import URLPattern, path
 
 from analysis import api, views
-from analysis.views import profile, readings, reconciliation, runs
+from analysis.views import gvhd, profile, readings, reconciliation, runs
 
 
 def page(route: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:
@@ -22,6 +22,8 @@ urlpatterns = [
     page("participants/<int:participant>/endpoints/", views.panel, "panel"),
     page("participants/<int:participant>/profile/", profile.profile, "profile"),
     page("participants/<int:participant>/profile.pdf", profile.profile_pdf, "profile_pdf"),
+    page("participants/<int:participant>/gvhd/", gvhd.gvhd, "gvhd"),
+    page("participants/<int:participant>/gvhd/grade/", gvhd.grade, "gvhd_grade"),
     page("reconciliation/", reconciliation.reconciliation, "reconciliation"),
     page("reconciliation/pdf/", reconciliation.reconciliation_pdf, "reconciliation_pdf"),
     page("analyses/", runs.runs, "runs"),

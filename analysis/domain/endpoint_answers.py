@@ -375,6 +375,14 @@ def _best_response(protocol: Protocol, spec: EndpointSpec, rule: response.Rule, 
     return as_verified(found, found.verified and spec.verified)
 
 
+def assessed_responses(spec: EndpointSpec, records: Records) -> list[response.Assessed]:
+    """Each assessment after the first day with its class against the baseline, by the rule of a response endpoint."""
+    if records.as_of_day is None:
+        return []
+    rule = ANSWERS[spec.method].rule(spec)
+    return response.assess(rule, _course(spec, records, best=False), as_of_day=records.as_of_day)
+
+
 def _is_adjudicated(spec: EndpointSpec, records: Records) -> bool:
     """Whether the responses were adjudicated elsewhere (external controls): then they are taken as they were recorded,
     without asking how long they lasted."""

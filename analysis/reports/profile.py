@@ -15,11 +15,12 @@ from zoneinfo import ZoneInfo
 
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from adverse_events import selectors as adverse_events
 from analysis.domain import acute_gvhd
 from analysis.domain.figures.profile import Lane, Mark, Profile, Spot, Track, profile
-from analysis.selectors import origin_of
+from analysis.selectors import origin_of, reads_independently
 from casebook import selectors as casebook
 from casebook.domain.clinical_events import EventKind
 from casebook.domain.places import KEPT_ELSEWHERE
@@ -47,7 +48,7 @@ def is_graded(form: Form) -> bool:
     return set(STAGES) <= {item.id for item in form.items}
 
 
-class _Course:
+class Course:
     """One participant's days, and the addresses of what was recorded."""
 
     def __init__(self, participant: Participant, anchor: date) -> None:
@@ -84,10 +85,10 @@ def profile_of(membership: Membership, participant: Participant, *, until_day: i
     anchor = participant.anchor_date
     if anchor is None:
         return None
-    course = _Course(participant, anchor)
+    course = Course(participant, anchor)
     sees_group = may_see_group(membership, participant.protocol)
     sees_doses = may_see_doses(membership, participant)
-    tracks, lanes = _logs(course, sees_group)
+    tracks, lanes = logs(course, sees_group)
     if sees_doses:
         tracks = [*_doses(course), *tracks]
     tracks += list(_results(course, with_levels=sees_doses))
@@ -110,6 +111,45 @@ def profile_of(membership: Membership, participant: Participant, *, until_day: i
     )
 
 
+WITHHELD = gettext_lazy("The course shows computed grades, which are hidden from independent readers.")
+NO_ANCHOR = gettext_lazy("The day that the days count from is not recorded yet, so that nothing can stand on a day.")
+
+
+def as_rows(membership: Membership, participant: Participant) -> dict[str, object]:
+    """The course as data: its rows, or the sentence why there are none."""
+    found = None if reads_independently(membership) else profile_of(membership, participant)
+    why = "" if found else WITHHELD if reads_independently(membership) else NO_ANCHOR
+    return {
+        "number": str(participant),
+        "origin": origin_of(participant.protocol),
+        "withheld": str(why),
+        "marks": rows_of(found) if found else [],
+    }
+
+
+def rows_of(found: Profile) -> list[dict[str, object]]:
+    """Every mark and value of a course as a row, in the order of its day."""
+    rows: list[dict[str, object]] = [
+        {"track": lane.label, "unit": "", "day": mark.day, "until": mark.until, "value": None, "words": mark.words,
+         "url": mark.url}
+        for lane in found.lanes
+        for mark in lane.marks
+    ]  # fmt: skip
+    rows += [
+        {"track": track.label, "unit": track.unit, "day": spot.day, "until": None, "value": spot.value,
+         "words": spot.words, "url": spot.url}
+        for track in found.tracks
+        for spot in track.spots
+    ]  # fmt: skip
+    return sorted(rows, key=_place)
+
+
+def _place(row: Mapping[str, object]) -> tuple[int, str]:
+    day = row["day"]
+    assert isinstance(day, int)
+    return day, str(row["track"])
+
+
 def as_document(figure: Figure | None, nothing: str, title: str, footer: str) -> Document:
     """The picture on a page to print, or the sentence why there is none; its table stays in the page on the screen."""
     block = Picture(figure.svg, figure.alt, figure.caption, name="profile") if figure else Notice(nothing)
@@ -123,7 +163,7 @@ def footer_of(participant: Participant, as_of: datetime) -> str:
 # --- What was given and measured ----------------------------------------------------------------------------------
 
 
-def _doses(course: _Course) -> list[Track]:
+def _doses(course: Course) -> list[Track]:
     url = course.url("dosing:panel")
     spots = []
     for one in dosing.administrations_of(course.participant).filter(is_void=False):
@@ -132,7 +172,7 @@ def _doses(course: _Course) -> list[Track]:
     return [Track(_("Doses given"), "mg", tuple(spots), is_dose=True)] if spots else []
 
 
-def _results(course: _Course, *, with_levels: bool) -> Iterator[Track]:
+def _results(course: Course, *, with_levels: bool) -> Iterator[Track]:
     analytes = {f"{one.form}.{one.id}": one for one in course.protocol.analytes}
     wanted = [one for one in COUNTS if one in analytes]
     wanted += [
@@ -153,7 +193,7 @@ def _results(course: _Course, *, with_levels: bool) -> Iterator[Track]:
 # --- What was found and reported ----------------------------------------------------------------------------------
 
 
-def _events(course: _Course) -> list[Lane]:
+def _events(course: Course) -> list[Lane]:
     marks: dict[str, list[Mark]] = defaultdict(list)
     for event in casebook.events_of_trial(course.participant.trial, participants=[course.participant.pk]):
         kind = EventKind(event.kind)
@@ -170,7 +210,7 @@ def _events(course: _Course) -> list[Lane]:
     return [Lane(name[:1].upper() + name[1:], tuple(found)) for name, found in sorted(marks.items())]
 
 
-def _logs(course: _Course, sees_group: bool) -> tuple[list[Track], list[Lane]]:
+def logs(course: Course, sees_group: bool) -> tuple[list[Track], list[Lane]]:
     """The assessments of acute GVHD and the dated logs; a log of doses in numbers is a track."""
     forms = {form.id: form for form in course.protocol.forms if _is_drawn(course, form, sees_group)}
     marks: dict[str, list[Mark]] = defaultdict(list)
@@ -187,7 +227,7 @@ def _logs(course: _Course, sees_group: bool) -> tuple[list[Track], list[Lane]]:
             continue
         url = course.entry_url(entry)
         if is_graded(form):
-            words, text = _grade(said)
+            words, text = graded(said)
             marks[_("Acute GVHD, stages")].append(Mark(when[0], f"{words}, {_when(when)}", text, "warn", url=url))
             continue
         dose, value = _dose_of(form), _number(said.get("DOSE", ""))
@@ -204,7 +244,7 @@ def _logs(course: _Course, sees_group: bool) -> tuple[list[Track], list[Lane]]:
     return tracks, [Lane(name, tuple(found)) for name, found in marks.items()]
 
 
-def _is_drawn(course: _Course, form: Form, sees_group: bool) -> bool:
+def _is_drawn(course: Course, form: Form, sees_group: bool) -> bool:
     if form.id in KEPT_ELSEWHERE or (form.groups and not sees_group):
         return False
     return is_graded(form) or (form.repeating and bool(form.order_by))
@@ -221,7 +261,7 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _grade(said: Mapping[str, str]) -> tuple[str, str]:
+def graded(said: Mapping[str, str]) -> tuple[str, str]:
     """The stages and the MAGIC grade in words; an organ that was not staged leaves limits, never 0."""
     staged = [int(said[name]) if said.get(name, "").isdigit() else None for name in STAGES]
     limits = acute_gvhd.grade(acute_gvhd.SYSTEMS["magic"], acute_gvhd.OrganStages.of(*staged)).limits
@@ -247,7 +287,7 @@ def _when(when: tuple[int, int | None]) -> str:
     return f"day {when[0]}" if when[1] is None else f"day {when[0]} to {when[1]}"
 
 
-def _adverse(course: _Course, membership: Membership) -> Lane:
+def _adverse(course: Course, membership: Membership) -> Lane:
     rows = adverse_events.adverse_events(membership).filter(participant=course.participant, is_void=False)
     marks = []
     for row in rows:
@@ -263,7 +303,7 @@ def _adverse(course: _Course, membership: Membership) -> Lane:
     return Lane(_("Adverse events"), tuple(sorted(marks, key=lambda mark: mark.day)))
 
 
-def _visits(course: _Course) -> Lane:
+def _visits(course: Course) -> Lane:
     url = course.url("trials:participant")
     visits = course.participant.visits.all()
     days = [(course.day(visit.done_on), visit.label) for visit in visits if visit.done_on is not None]

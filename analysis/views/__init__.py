@@ -22,13 +22,14 @@ from analysis import actions, formats, forms, selectors
 from analysis.actions.packets import take_packet
 from analysis.domain.gates import GateState
 from analysis.formats import pictures
+from analysis.formats.pictures import course_links
 from analysis.models import Gate
 from analysis.permissions import check_can_view_results, check_has_packet
 from analysis.reports.packet import packet as make_packet
 from analysis.reports.reconciliation import is_published
 from analysis.selectors import overview, signed
 from trials.domain.figures import unit_words
-from trials.formats.figures import Figure, links_to
+from trials.formats.figures import Figure
 from trials.models import Membership, Participant, Site
 from trials.permissions import NotPossible, require
 from trials.selectors import may_see_group, participant_for, sites_of
@@ -65,7 +66,7 @@ def dashboard(request: TrialRequest, trial: str) -> HttpResponse:
     results = found.results
     listing = reverse("analysis:adjudications", kwargs={"trial": trial})
     at_site = f"site={site.code}&" if site else ""
-    links = links_to(found.participants, trial)
+    links = course_links(found.participants, trial)
     figures: dict[str, Figure] = {}
     if results and results.incidence:
         figures["incidence"] = formats.incidence_figure(

@@ -22,7 +22,7 @@ REACHES: dict[str, int | None] = {"all": None, "100": 100, "365": 365}
 
 def profile(request: TrialRequest, trial: str, participant: int) -> HttpResponse:
     """Everything recorded on one axis of days."""
-    person = _found(request, participant)
+    person = found_participant(request, participant)
     figure, nothing = _drawn(request, person)
     return render(
         request,
@@ -33,7 +33,7 @@ def profile(request: TrialRequest, trial: str, participant: int) -> HttpResponse
 
 def profile_pdf(request: TrialRequest, trial: str, participant: int) -> HttpResponse:
     """The same picture, to print."""
-    person = _found(request, participant)
+    person = found_participant(request, participant)
     figure, nothing = _drawn(request, person)
     title = _("Course of %(number)s") % {"number": person}
     document = report.as_document(figure, nothing, title, report.footer_of(person, timezone.now()))
@@ -42,7 +42,8 @@ def profile_pdf(request: TrialRequest, trial: str, participant: int) -> HttpResp
     return response
 
 
-def _found(request: TrialRequest, participant: int) -> Participant:
+def found_participant(request: TrialRequest, participant: int) -> Participant:
+    """The participant, where the membership sees them."""
     try:
         return participant_for(request.membership, participant)
     except Participant.DoesNotExist:
@@ -52,11 +53,11 @@ def _found(request: TrialRequest, participant: int) -> Participant:
 def _drawn(request: TrialRequest, person: Participant) -> tuple[Figure | None, str]:
     """The figure, or the sentence why there is none."""
     if reads_independently(request.membership):
-        return None, _("The course shows computed grades, which are hidden from independent readers.")
+        return None, str(report.WITHHELD)
     reach = REACHES.get(request.GET.get("to", "all"))
     found = report.profile_of(request.membership, person, until_day=reach)
     if found is None:
-        return None, _("The day that the days count from is not recorded yet, so that nothing can stand on a day.")
+        return None, str(report.NO_ANCHOR)
     if found.is_empty:
         return None, _("Nothing with a date is recorded here yet: no dose, result, event, form or visit.")
     return profile_figure(found, as_of=timezone.now()), ""

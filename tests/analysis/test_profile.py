@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 from playwright.sync_api import Page, expect
 
-from analysis.reports.profile import _grade
+from analysis.reports.profile import as_rows, graded
 from analysis.selectors import reads_independently
 from tests.analysis.test_adjudication import measured
 from tests.analysis.test_pages import BLINDED
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db
     ],
 )
 def test_an_organ_that_was_not_staged_leaves_limits(stages: dict[str, str], text: str) -> None:
-    assert _grade(stages)[1] == text
+    assert graded(stages)[1] == text
 
 
 @pytest.mark.parametrize("name", PEOPLE)
@@ -49,6 +49,20 @@ def test_the_course_is_that_of_a_participant_one_sees(world: World, name: str) -
         assert ("CD4" in html and "Table of this figure" in html and "/results/" in html) is not hidden
         assert hidden is reads_independently(membership)
         assert client.get(reverse("analysis:profile_pdf", kwargs=where)).content.startswith(b"%PDF")
+    data = client.get(f"/api/v1/trials/{world.trial.code}/participants/{participant.pk}/profile/")
+    assert data.status_code == answer.status_code
+    if seen:
+        values = {(row["track"], row["day"]): row["value"] for row in data.json()["marks"]}
+        assert values.get(("CD4 T cells", 28)) == (None if hidden else 60)
+        assert bool(data.json()["withheld"]) is hidden
+
+
+def test_the_rows_of_a_course_stand_in_the_order_of_their_days(world: World) -> None:
+    participant = world.enrolled()
+    measured(world, participant, (35, "70"), (-5, "60"), (100, "80"))
+    marks = as_rows(world.alice, participant)["marks"]
+    days = [row["day"] for row in marks]  # type: ignore[attr-defined]
+    assert days == sorted(days) and {-5, 35, 100} <= set(days)
 
 
 @pytest.mark.parametrize("name", ["rita", "dora"])

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from html import escape
@@ -17,7 +16,6 @@ from importlib.metadata import version
 
 import vl_convert
 from django.core.cache import cache
-from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from trials.domain.figures import LINK_HOST, Spec, Table
@@ -72,11 +70,6 @@ def _in_page(svg: str, name: str, title: str, description: str) -> str:
     named = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(description)}</desc>'
     role = f' role="graphics-document" aria-roledescription="chart" aria-labelledby="{name}-title {name}-desc">'
     return head + role + named + svg[opening.end() :]
-
-
-def links_to(participants: Mapping[int, str], trial: str) -> dict[int, str]:
-    """The pages of the participants that the reader may see."""
-    return {pk: reverse("trials:participant", kwargs={"trial": trial, "participant": pk}) for pk in participants}
 
 
 def as_of_words(as_of: date) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trials.domain.figures import (
     BLUE,
@@ -65,12 +65,13 @@ class Spot:
 
 @dataclass(frozen=True)
 class Track:
-    """The values of one item: joined by a line, or (``is_dose``) a bar each from nought."""
+    """The values of one item: joined by a line, or (``is_dose``) a bar each from nought. ``highest`` ends the axis."""
 
     label: str
     unit: str
     spots: tuple[Spot, ...]
     is_dose: bool = False
+    highest: int | None = None
 
     @property
     def is_logarithmic(self) -> bool:
@@ -113,9 +114,7 @@ def profile(
         return day <= last_day and (until if until is not None else day) >= first_day
 
     kept = tuple(Lane(lane.label, tuple(mark for mark in lane.marks if seen(mark.day, mark.until))) for lane in lanes)
-    measured = tuple(
-        Track(one.label, one.unit, tuple(spot for spot in one.spots if seen(spot.day)), one.is_dose) for one in tracks
-    )
+    measured = tuple(replace(one, spots=tuple(spot for spot in one.spots if seen(spot.day))) for one in tracks)
     return Profile(
         number,
         origin,
@@ -245,6 +244,8 @@ def _track(track: Track, x: Spec, place: int) -> Spec:
             row["href"] = LINK_HOST + spot.url
         rows.append(row)
     scale: Spec = {"type": "log"} if track.is_logarithmic else {"zero": True}
+    if track.highest is not None:
+        scale = {"domain": [0, track.highest]}
     y = {
         "field": "value",
         "type": "quantitative",
