@@ -1,9 +1,11 @@
 """allauth's forms with plain labels: no placeholder (it vanishes when one types), no link between two fields."""
 
 from allauth.account import forms as allauth_forms
+from allauth.core import context
 from allauth.mfa.base.forms import AuthenticateForm as AllauthAuthenticateForm
 from django import forms
 
+from accounts.lockout import is_locked, note_failure
 from accounts.models import User
 
 
@@ -51,7 +53,18 @@ class AddEmailForm(Plain, allauth_forms.AddEmailForm):
 
 
 class SecondFactorForm(Plain, AllauthAuthenticateForm):
-    pass
+    """The code of a second factor; a wrong one counts like a wrong password, so that codes cannot be tried out."""
+
+    def clean_code(self) -> str:
+        request = context.request
+        if is_locked(request, self.user):
+            raise forms.ValidationError("Too many wrong codes: the name is locked for a while.")
+        try:
+            code: str = super().clean_code()
+        except forms.ValidationError:
+            note_failure(request, self.user)
+            raise
+        return code
 
 
 class ThemeForm(forms.Form):

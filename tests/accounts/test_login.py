@@ -230,6 +230,21 @@ class TestRequiredSteps:
         assert client.post("/account/2fa/authenticate/", {"code": code}).status_code == 302
         assert client.get("/account/").status_code == 200
 
+    def test_codes_cannot_be_tried_out(self, alice, client, log_in, settings):
+        """Whoever knows the password has five codes, not a million; entering the password again gives no more."""
+        settings.SECOND_FACTOR_REQUIRED_FOR = "everyone"
+        secret = generate_totp_secret()
+        TOTP.activate(alice, secret)
+        right = f"{hotp_value(secret, next(yield_hotp_counters_from_time())):06d}"
+        wrong = f"{(int(right) + 500_000) % 1_000_000:06d}"
+        log_in()
+        answers = [client.post("/account/2fa/authenticate/", {"code": wrong}).status_code for _ in range(3)]
+        log_in()
+        answers += [client.post("/account/2fa/authenticate/", {"code": wrong}).status_code for _ in range(2)]
+        assert answers == [200, 200, 200, 200, 429]
+        assert client.post("/account/2fa/authenticate/", {"code": right}).status_code == 429
+        assert not is_logged_in(client)
+
 
 @pytest.mark.requirement("AC6")
 def test_a_reset_link_works_once(alice, client):
