@@ -46,9 +46,11 @@ class Permission(Enum):
     VIEW_DOSE = "See dose worksheets, administrations and drug levels."
     COMPUTE_DOSE = "Compute a dose worksheet from the recorded values and the approved dosing table."
     CONFIRM_DOSE = "Confirm a computed dose as the second person."
-    ENTER_DOSING_TABLE = "Enter a draft of a dosing table."
+    ENTER_DOSING_TABLE = "Enter a draft of a dosing table, a parameter set or an algorithm."
     VERIFY_DOSING_TABLE = "Enter a drafted dosing table a second time, independently, for comparison."
-    APPROVE_DOSING_TABLE = "Approve a verified dosing table for use."
+    APPROVE_DOSING_TABLE = (
+        "Approve a verified dosing table, parameter set or algorithm for use, or take one out of use."
+    )
     RECORD_ADMINISTRATION = "Record which dose was given, when, and why it differs from the worksheet."
 
     # Endpoints, gates and safety

@@ -282,3 +282,9 @@ class ApproveModelForm(forms.Form):
     reason = reason_field(
         label=_("Meaning of the signature"), initial=_("I compared this with its source and approve it for use.")
     )
+
+
+class RetireForm(forms.Form):
+    reason = reason_field(
+        label=_("Why it is not used any more"), help_text=_("It stands on its page and in the trail.")
+    )

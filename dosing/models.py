@@ -46,6 +46,9 @@ class DosingTable(models.Model):
     approved_by = models.ForeignKey(Membership, on_delete=models.PROTECT, null=True, related_name="+")
     approved_at = models.DateTimeField(null=True)
     effective_from = models.DateField(null=True)
+    retired_by = models.ForeignKey(Membership, on_delete=models.PROTECT, null=True, related_name="+")
+    retired_at = models.DateTimeField(null=True)
+    retired_because = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = DosingTableQuerySet.as_manager()
@@ -62,6 +65,12 @@ class DosingTable(models.Model):
             models.CheckConstraint(
                 condition=~Q(status="ACTIVE") | Q(approved_at__isnull=False, effective_from__isnull=False),
                 name="dosing_dosingtable_active_is_approved",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="RETIRED", retired_by__isnull=False, retired_at__isnull=False)
+                & ~Q(retired_because="")
+                | ~Q(status="RETIRED") & Q(retired_by__isnull=True, retired_at__isnull=True, retired_because=""),
+                name="dosing_dosingtable_retired_says_who_when_why",
             ),
         ]
 
@@ -101,6 +110,9 @@ class DosingModel(models.Model):
     approved_by = models.ForeignKey(Membership, on_delete=models.PROTECT, null=True, related_name="+")
     approved_at = models.DateTimeField(null=True)
     effective_from = models.DateField(null=True)
+    retired_by = models.ForeignKey(Membership, on_delete=models.PROTECT, null=True, related_name="+")
+    retired_at = models.DateTimeField(null=True)
+    retired_because = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = DosingModelQuerySet.as_manager()
@@ -120,6 +132,12 @@ class DosingModel(models.Model):
             models.CheckConstraint(
                 condition=~Q(status="ACTIVE") | Q(approved_at__isnull=False, effective_from__isnull=False),
                 name="dosing_dosingmodel_active_is_approved",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="RETIRED", retired_by__isnull=False, retired_at__isnull=False)
+                & ~Q(retired_because="")
+                | ~Q(status="RETIRED") & Q(retired_by__isnull=True, retired_at__isnull=True, retired_because=""),
+                name="dosing_dosingmodel_retired_says_who_when_why",
             ),
         ]
 

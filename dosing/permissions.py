@@ -158,6 +158,14 @@ def check_can_approve_table(by: Membership | None, table: DosingTable | DosingMo
     check_synthetic_allowed(table.trial, is_synthetic=table.is_synthetic)
 
 
+def check_can_retire_table(by: Membership | None, table: DosingTable | DosingModel) -> None:
+    """Who may approve, also who entered or verified it: to stop using something needs no second opinion."""
+    doing = "take a dosing table out of use"
+    require(by, Permission.APPROVE_DOSING_TABLE, doing=doing, trial_id=table.trial_id, site_matters=False)
+    if not can(table.status, TableEvent.RETIRE):
+        raise NotPossible(f"{table} is {table.status.lower()} already; no dose is computed with it.")
+
+
 def check_can_put_into_force(by: Membership | None, table: DosingTable, site: Site) -> None:
     """At one site: who may approve the table, and reaches the site; never who entered or verified it."""
     doing = "put a dosing table into force at a site"

@@ -26,12 +26,14 @@ urlpatterns = [
     path("dosing-models/<int:model>/", models.model, name="model"),
     path("dosing-models/<int:model>/verify/", models.verify, name="verify_model"),
     path("dosing-models/<int:model>/approve/", models.approve, name="approve_model"),
+    path("dosing-models/<int:model>/retire/", models.retire, name="retire_model"),
     path("dosing-tables/", tables.tables, name="tables"),
     path("dosing-tables/research/", exposure.research, name="research"),
     path("dosing-tables/enter/", tables.enter, name="enter_table"),
     path("dosing-tables/<int:table>/", tables.table, name="table"),
     path("dosing-tables/<int:table>/verify/", tables.verify, name="verify_table"),
     path("dosing-tables/<int:table>/approve/", tables.approve, name="approve_table"),
+    path("dosing-tables/<int:table>/retire/", tables.retire, name="retire_table"),
     path("dosing-tables/<int:table>/sites/", tables.put_into_force, name="put_into_force"),
 ]
 api_urlpatterns = api.urlpatterns

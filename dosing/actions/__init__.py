@@ -15,7 +15,7 @@ from dosing.actions.administrations import (
     void_administration,
 )
 from dosing.actions.cards import take_card
-from dosing.actions.models import approve_model, enter_model, verify_model
+from dosing.actions.models import approve_model, enter_model, retire_model, verify_model
 from dosing.actions.needs import need
 from dosing.actions.tables import (
     TableDiffers,
@@ -23,6 +23,7 @@ from dosing.actions.tables import (
     enter_table,
     findings_for,
     put_into_force,
+    retire_table,
     verify_table,
 )
 from dosing.actions.worksheets import (
@@ -57,6 +58,8 @@ __all__ = [
     "record_administration",
     "release_worksheet",
     "resume_course",
+    "retire_model",
+    "retire_table",
     "take_card",
     "verify_model",
     "verify_table",

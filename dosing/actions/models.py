@@ -13,13 +13,14 @@ from dosing import selectors
 from dosing.actions.needs import locked_trial, need_trial
 from dosing.domain import nomogram
 from dosing.domain.model_files import ModelFile, differing, parse_model
-from dosing.domain.states import TableStatus
+from dosing.domain.states import GONE, TableStatus
 from dosing.domain.table_files import TableErrors
 from dosing.models import DosingModel
 from dosing.permissions import (
     NotPossible,
     check_can_approve_table,
     check_can_enter_table,
+    check_can_retire_table,
     check_can_verify_table,
     check_synthetic_allowed,
 )
@@ -40,7 +41,7 @@ def enter_model(*, trial: Trial, content: str, by: Membership | None, reason: st
     latest = DosingModel.objects.filter(trial=trial, code=file.code).order_by("-version").first()
     if latest is not None and latest.kind != file.kind and "parameters" in (latest.kind, file.kind):
         raise ValidationError({"content": f"{file.code} is a {latest.get_kind_display()} in this trial; rename one."})
-    if latest is not None and latest.sha256 == sha256 and latest.status != TableStatus.SUPERSEDED:
+    if latest is not None and latest.sha256 == sha256 and latest.status not in GONE:
         return latest
     with audit.context.context(by=by, reason=reason):
         return DosingModel.objects.create(
@@ -109,6 +110,29 @@ def approve_model(
         model.effective_from = effective_from
         model.save(update_fields=["status", "approved_by", "approved_at", "effective_from"])
         need_trial(model.trial)
+    return model
+
+
+@transaction.atomic
+def retire_model(*, model: DosingModel, by: Membership, reason: str) -> DosingModel:
+    """Take a set or an algorithm out of use with nothing in its place, for instance after an error was found in it.
+
+    Doses that are not given yet are computed anew, which without another one in force is refused. It does not come
+    back: the same content is entered as a new version.
+    """
+    check_can_retire_table(by, model)
+    if not reason.strip():
+        raise ValidationError({"reason": "Say why it is not used any more; it stands on its page and in the trail."})
+    locked_trial(model.trial)
+    model = _locked(model)
+    check_can_retire_table(by, model)
+    with audit.context.context(by=by, reason=reason.strip()):
+        was_in_force = model.status == TableStatus.ACTIVE
+        model.status, model.retired_by, model.retired_at = TableStatus.RETIRED, by, timezone.now()
+        model.retired_because = reason.strip()
+        model.save(update_fields=["status", "retired_by", "retired_at", "retired_because"])
+        if was_in_force:
+            need_trial(model.trial)
     return model
 
 

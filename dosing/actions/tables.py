@@ -14,7 +14,7 @@ from dosing import selectors
 from dosing.actions.needs import locked_trial, need_trial
 from dosing.domain import nomogram
 from dosing.domain.nomogram import Table
-from dosing.domain.states import TableStatus
+from dosing.domain.states import GONE, TableStatus
 from dosing.domain.table_files import TableErrors, parse_cells, parse_table
 from dosing.domain.table_rules import Difference, Finding, differences, has_errors, validate
 from dosing.models import DosingTable, TableAtSite
@@ -23,6 +23,7 @@ from dosing.permissions import (
     check_can_approve_table,
     check_can_enter_table,
     check_can_put_into_force,
+    check_can_retire_table,
     check_can_verify_table,
     check_synthetic_allowed,
 )
@@ -67,7 +68,7 @@ def enter_table(
     Trial.objects.select_for_update(no_key=True).get(pk=trial.pk)
     known = DosingTable.objects.filter(trial=trial, code=code).order_by("-version")
     latest = known.first()
-    if latest is not None and latest.sha256 == sha256 and latest.status != TableStatus.SUPERSEDED:
+    if latest is not None and latest.sha256 == sha256 and latest.status not in GONE:
         return latest
     with audit.context.context(by=by, reason=reason):
         return DosingTable.objects.create(
@@ -195,6 +196,29 @@ def put_into_force(
         made = _hold(table, site, effective_from, reason, by)
         need_trial(table.trial)
     return made
+
+
+@transaction.atomic
+def retire_table(*, table: DosingTable, by: Membership, reason: str) -> DosingTable:
+    """Take a table out of use with nothing in its place, for instance after an error was found in it.
+
+    Doses that have not begun are computed anew, which without another table in force is refused. It does not come back:
+    the same content is entered as a new version.
+    """
+    check_can_retire_table(by, table)
+    if not reason.strip():
+        raise ValidationError({"reason": "Say why it is not used any more; it stands on its page and in the trail."})
+    locked_trial(table.trial)
+    table = _locked(table)
+    check_can_retire_table(by, table)
+    with audit.context.context(by=by, reason=reason.strip()):
+        was_in_force = table.status == TableStatus.ACTIVE
+        table.status, table.retired_by, table.retired_at = TableStatus.RETIRED, by, timezone.now()
+        table.retired_because = reason.strip()
+        table.save(update_fields=["status", "retired_by", "retired_at", "retired_because"])
+        if was_in_force:
+            need_trial(table.trial)
+    return table
 
 
 def _hold(table: DosingTable, site: Site, on: date, reason: str, by: Membership) -> TableAtSite:

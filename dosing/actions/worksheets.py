@@ -19,6 +19,7 @@ from dosing.actions.needs import done
 from dosing.domain import nomogram
 from dosing.domain.level_guided import Guided
 from dosing.domain.nomogram import plain
+from dosing.domain.states import WORKSHEET, WorksheetEvent, WorksheetStatus
 from dosing.domain.worksheet import (
     GRAFT,
     METHOD_VERSIONS,
@@ -54,8 +55,8 @@ CALCULATION, IMPORT = DoseWorksheet.Source.CALCULATION, DoseWorksheet.Source.IMP
 def compute_worksheet(*, participant: Participant, by: Membership | None = None, reason: str = "") -> DoseWorksheet:
     """Compute the dose from the facts as they are now, or store why there is none; the same facts give the same row.
 
-    From the first infusion on the plan stands: it is computed only where there is none yet, or where levels guide
-    the days that are still open.
+    From the first infusion on the plan stands: it is computed only where there is none yet, where levels guide the
+    days that are still open, or did so until one was withdrawn, or the algorithm.
     """
     check_can_compute(by, participant)
     participant = locked(participant)
@@ -63,7 +64,13 @@ def compute_worksheet(*, participant: Participant, by: Membership | None = None,
     standing = selectors.current_worksheet(participant)
     has_begun = selectors.first_infusion(participant) is not None
     asked = selectors.ask(participant)
-    if standing is not None and not standing.is_refused and has_begun and not asked.is_guided:
+    if (
+        standing is not None
+        and not standing.is_refused
+        and has_begun
+        and not asked.is_guided
+        and not selectors.is_open_proposal(standing, selectors.administrations_of(participant).filter(is_void=False))
+    ):
         return standing
     if standing is not None and standing.input_sha256 == asked.sha256:
         return standing
@@ -349,9 +356,8 @@ def verify_worksheet(*, worksheet: DoseWorksheet, typed: Mapping[str, str], by: 
         locked(worksheet.participant)
         worksheet = _fresh(worksheet)
         check_can_verify(by, worksheet)
+        _check_state(worksheet, WorksheetEvent.VERIFY)
         _check_current(worksheet)
-        if (agreed := selectors.agreed_verification(worksheet)) is not None:
-            raise Conflict(f"{agreed.verified_by.user} verified this dose at {agreed.verified_at:%H:%M} UTC already.")
         differences = _differences(worksheet, read)
         with audit.context.context(by=by):
             return DoseVerification.objects.create(
@@ -414,13 +420,10 @@ def release_worksheet(*, worksheet: DoseWorksheet, by: Membership, reason: str =
         locked(worksheet.participant)
         worksheet = _fresh(worksheet)
         check_can_release(by, worksheet)
+        _check_state(worksheet, WorksheetEvent.RELEASE)
         _check_current(worksheet)
-        if (released := selectors.release_of(worksheet)) is not None:
-            who, at = released.released_by.user, released.released_at
-            raise Conflict(f"{who} released this dose at {at:%H:%M} UTC already.")
         agreed = selectors.agreed_verification(worksheet)
-        if agreed is None:
-            raise NotPossible("The dose was not verified yet: a second person enters the covariates first.")
+        assert agreed is not None
         if agreed.verified_by.user_id != by.user_id:
             raise PermissionDenied(f"{agreed.verified_by.user} verified this dose and has to release it.")
         if worksheet.result["warnings"] and not reason.strip():
@@ -436,12 +439,25 @@ def release_worksheet(*, worksheet: DoseWorksheet, by: Membership, reason: str =
             )
 
 
+def _check_state(worksheet: DoseWorksheet, event: WorksheetEvent) -> None:
+    """What the table of states lets happen; the sentence says who was quicker, or what comes first."""
+    status = selectors.status_of(worksheet)
+    if (status, event) in WORKSHEET:
+        return
+    released, agreed = selectors.release_of(worksheet), selectors.agreed_verification(worksheet)
+    if event is WorksheetEvent.RELEASE and released is not None:
+        who, at = released.released_by.user, released.released_at
+        raise Conflict(f"{who} released this dose at {at:%H:%M} UTC already.")
+    if event is WorksheetEvent.VERIFY and agreed is not None:
+        raise Conflict(f"{agreed.verified_by.user} verified this dose at {agreed.verified_at:%H:%M} UTC already.")
+    if status is WorksheetStatus.UNDER_WAY:
+        raise NotPossible("The course has begun; the dose was released, or given without a release.")
+    raise NotPossible("The dose was not verified yet: a second person enters the covariates first.")
+
+
 def _check_current(worksheet: DoseWorksheet) -> None:
     """The facts under the participant's lock are those the dose was computed from."""
-    asked = selectors.ask(worksheet.participant)
-    if selectors.first_infusion(worksheet.participant) is not None and not asked.is_guided:
-        raise NotPossible("The course has begun; the dose was released, or given without a release.")
-    if asked.sha256 != worksheet.input_sha256:
+    if selectors.ask(worksheet.participant).sha256 != worksheet.input_sha256:
         raise Conflict(
             "A value that this dose rests on was changed after it was computed. The dose is computed anew: verify that."
         )

@@ -85,7 +85,7 @@ _DOSES: dict[int, bool] = {}
 def tables(membership: Membership) -> QuerySet[DosingTable]:
     return (
         DosingTable.objects.visible_to(membership)
-        .select_related("entered_by__user", "verified_by__user", "approved_by__user", "trial")
+        .select_related("entered_by__user", "verified_by__user", "approved_by__user", "retired_by__user", "trial")
         .order_by("code", "-version")
     )
 
@@ -163,7 +163,7 @@ def models(membership: Membership) -> QuerySet[DosingModel]:
     """The parameter sets and algorithms of the trial."""
     return (
         DosingModel.objects.visible_to(membership)
-        .select_related("entered_by__user", "verified_by__user", "approved_by__user", "trial")
+        .select_related("entered_by__user", "verified_by__user", "approved_by__user", "retired_by__user", "trial")
         .order_by("code", "-version")
     )
 

@@ -18,7 +18,8 @@ from django.utils import timezone
 from casebook import selectors as casebook
 from casebook.domain.answers import FormAnswer, observed
 from dosing.domain.administered import Administered, administered
-from dosing.domain.worksheet import WEIGHT
+from dosing.domain.states import WorksheetStatus, worksheet_status
+from dosing.domain.worksheet import WEIGHT, listed_days
 from dosing.models import Administration, CourseEnd, DoseNeed, DoseRelease, DoseVerification, DoseWorksheet
 from dosing.selectors.questions import dosing_of, versions_that_dose
 from trials.domain.conditions import Observed, Value
@@ -89,15 +90,18 @@ def plan_of_record(participant: Participant) -> DoseWorksheet | None:
 
 
 def is_open_proposal(worksheet: DoseWorksheet, given: Iterable[Administration]) -> bool:
-    """Whether levels guide the worksheet's open days, and none of those infusions has begun."""
+    """Whether the worksheet was made for the open days of a level-guided course, and none of those has begun."""
     zone = ZoneInfo(worksheet.participant.site.time_zone)
     return _is_open(worksheet, {one.started_at.astimezone(zone).date() for one in given})
 
 
 def _is_open(worksheet: DoseWorksheet, given_on: Collection[date]) -> bool:
-    if not worksheet.result.get("guided"):
+    # Made after the first infusion, it is about the open days: from levels, or fixed again where a level was withdrawn.
+    is_about_them = worksheet.method == "level_guided" and worksheet.inputs.get("first_dose_at")
+    if worksheet.is_refused or not (worksheet.result.get("guided") or is_about_them):
         return False
-    open_days = worksheet.inputs["guide"]["open_days"]
+    spec = dosing_of(worksheet.participant)
+    open_days = listed_days(spec, "adjust_on") if spec is not None else ()
     opened = {date.fromisoformat(day["on"]) for day in worksheet.result["days"] if day["day"] in open_days}
     return not opened & set(given_on)
 
@@ -108,6 +112,20 @@ def agreed_verification(worksheet: DoseWorksheet) -> DoseVerification | None:
 
 def release_of(worksheet: DoseWorksheet) -> DoseRelease | None:
     return getattr(worksheet, "release", None)
+
+
+def status_of(worksheet: DoseWorksheet, given: Collection[Administration] | None = None) -> WorksheetStatus:
+    """The worksheet's state; ``given`` are the participant's infusions that count, where they are known already."""
+    if given is None:
+        given = list(administrations_of(worksheet.participant).filter(is_void=False))
+    return worksheet_status(
+        is_current=worksheet.is_current,
+        is_imported=worksheet.source == DoseWorksheet.Source.IMPORT,
+        is_refused=worksheet.is_refused,
+        is_verified=agreed_verification(worksheet) is not None,
+        is_released=release_of(worksheet) is not None,
+        has_begun=bool(given) and not is_open_proposal(worksheet, given),
+    )
 
 
 # --- What was given -----------------------------------------------------------------------------------------------

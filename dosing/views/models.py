@@ -12,10 +12,12 @@ from django.utils.translation import gettext as _
 
 from accounts.roles import Permission
 from dosing import actions, forms, selectors
+from dosing.domain.states import TableEvent, can
 from dosing.models import DosingModel
 from dosing.permissions import (
     check_can_approve_table,
     check_can_enter_table,
+    check_can_retire_table,
     check_can_see_tables,
     check_can_verify_table,
 )
@@ -82,6 +84,7 @@ def model(request: TrialRequest, model: int) -> HttpResponse:
             and row.status == "DRAFT"
             and (row.entered_by is None or row.entered_by.user_id != membership.user_id),
             "may_approve": membership.may(Permission.APPROVE_DOSING_TABLE) and row.status == "VERIFIED",
+            "may_retire": membership.may(Permission.APPROVE_DOSING_TABLE) and can(row.status, TableEvent.RETIRE),
         },
     )
 
@@ -125,6 +128,28 @@ def approve(request: TrialRequest, model: int) -> HttpResponse:
         heading=_("Approve %(model)s") % {"model": row},
         submit=_("Approve"),
         lead=_("Proposals whose days are still open are computed anew with it."),
+    )
+
+
+@member_page
+def retire(request: TrialRequest, model: int) -> HttpResponse:
+    """Take it out of use, with nothing in its place."""
+    row = selectors.model_for(request.membership, model)
+    check_can_retire_table(request.membership, row)
+    form = forms.RetireForm(request.POST or None)
+
+    def act(typed: dict[str, Any]) -> str:
+        actions.retire_model(model=row, by=request.membership, **typed)
+        return _("%(model)s is out of use.") % {"model": row}
+
+    return form_page(
+        request,
+        form,
+        act,
+        done=_page(row),
+        heading=_("Take %(model)s out of use") % {"model": row},
+        submit=_("Take out of use"),
+        lead=_("No dose is computed with it any more. Doses that have not begun are computed anew, or refused."),
     )
 
 

@@ -12,10 +12,12 @@ from django.utils.translation import gettext as _
 
 from accounts.roles import Permission
 from dosing import actions, forms, selectors
+from dosing.domain.states import TableEvent, can
 from dosing.models import DosingTable
 from dosing.permissions import (
     check_can_approve_table,
     check_can_enter_table,
+    check_can_retire_table,
     check_can_see_tables,
     check_can_verify_table,
     may_explore_tables,
@@ -87,6 +89,7 @@ def table(request: TrialRequest, table: int) -> HttpResponse:
             and row.status == "DRAFT"
             and (row.entered_by is None or row.entered_by.user_id != membership.user_id),
             "may_approve": membership.may(Permission.APPROVE_DOSING_TABLE) and row.status == "VERIFIED",
+            "may_retire": membership.may(Permission.APPROVE_DOSING_TABLE) and can(row.status, TableEvent.RETIRE),
         },
     )
 
@@ -163,6 +166,28 @@ def put_into_force(request: TrialRequest, table: int) -> HttpResponse:
         heading=_("Put %(table)s into force at a site") % {"table": row},
         submit=_("Put into force"),
         lead=_("Doses of the site that have not begun are computed with this table."),
+    )
+
+
+@member_page
+def retire(request: TrialRequest, table: int) -> HttpResponse:
+    """Take it out of use, with nothing in its place."""
+    row = selectors.table_for(request.membership, table)
+    check_can_retire_table(request.membership, row)
+    form = forms.RetireForm(request.POST or None)
+
+    def act(typed: dict[str, Any]) -> str:
+        actions.retire_table(table=row, by=request.membership, **typed)
+        return _("%(table)s is out of use.") % {"table": row}
+
+    return form_page(
+        request,
+        form,
+        act,
+        done=_page(row),
+        heading=_("Take %(table)s out of use") % {"table": row},
+        submit=_("Take out of use"),
+        lead=_("No dose is computed with it any more. Doses that have not begun are computed anew, or refused."),
     )
 
 

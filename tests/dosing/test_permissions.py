@@ -12,10 +12,12 @@ from django.core.exceptions import PermissionDenied, ValidationError
 
 from accounts.roles import ROLES, Permission
 from dosing import actions, selectors
-from dosing.models import DoseWorksheet, DosingTable
+from dosing.models import DoseWorksheet, DosingModel, DosingTable
 from dosing.permissions import check_can_see_doses, check_can_see_tables
 from tests.dosing.dose_world import CELLS, DESCRIPTION, ready, weigh, with_table
+from tests.dosing.levels import ALGORITHM_TEXT, SET_TEXT
 from tests.dosing.questions import at
+from tests.dosing.test_states import course, tried
 from tests.world import World
 from trials.models import Membership
 from trials.permissions import NotPossible
@@ -38,6 +40,7 @@ class Scene:
         self.draft: DosingTable = actions.enter_table(
             trial=world.trial, description=DESCRIPTION, cells=changed, code="larch", by=world.paula, reason="second"
         )
+        self.model: DosingModel = actions.enter_model(trial=world.trial, content=SET_TEXT, by=world.paula)
 
     def visible(self, by: Membership) -> DoseWorksheet:
         return selectors.worksheet_for(by, self.worksheet.pk)
@@ -101,6 +104,30 @@ VERBS: dict[str, tuple[Permission, Callable[[Scene, Membership], object]]] = {
         Permission.APPROVE_DOSING_TABLE,
         lambda s, by: actions.approve_table(table=s.draft, by=by, reason="I approve."),
     ),
+    "take a table out of use": (
+        Permission.APPROVE_DOSING_TABLE,
+        lambda s, by: actions.retire_table(table=s.draft, by=by, reason="An error was found."),
+    ),
+    "enter a set": (
+        Permission.ENTER_DOSING_TABLE,
+        lambda s, by: actions.enter_model(trial=s.world.trial, content=ALGORITHM_TEXT, by=by),
+    ),
+    "verify a set": (
+        Permission.VERIFY_DOSING_TABLE,
+        lambda s, by: actions.verify_model(model=s.model, content=SET_TEXT, by=by),
+    ),
+    "approve a set": (
+        Permission.APPROVE_DOSING_TABLE,
+        lambda s, by: actions.approve_model(model=s.model, by=by, reason="I approve."),
+    ),
+    "take a set out of use": (
+        Permission.APPROVE_DOSING_TABLE,
+        lambda s, by: actions.retire_model(model=s.model, by=by, reason="An error was found."),
+    ),
+    "resume the course": (
+        Permission.RECORD_ADMINISTRATION,
+        lambda s, by: actions.resume_course(participant=s.participant, reason="It goes on.", by=by),
+    ),
     "put a table into force": (
         Permission.APPROVE_DOSING_TABLE,
         lambda s, by: actions.put_into_force(
@@ -108,6 +135,10 @@ VERBS: dict[str, tuple[Permission, Callable[[Scene, Membership], object]]] = {
         ),
     ),
 }
+
+
+#: Tables, sets and algorithms belong to the trial, not to a site.
+OF_THE_TRIAL = ("tables", " a table", " a set", "out of use")
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -119,11 +150,11 @@ def test_each_role_may_what_its_table_says(world: World, verb: str) -> None:
     permission, act = VERBS[verb]
     for name in (*world.members,):
         by = world.members[name]
-        site_matters = verb not in ("see tables", "enter a table", "verify a table", "approve a table")
+        site_matters = verb == "put a table into force" or not verb.endswith(OF_THE_TRIAL)
         reaches = by.covers(scene.participant.site_id) or not site_matters
         allowed = reaches and permission in ROLES[by.role].permissions
-        if verb in ("enter a table", "verify a table", "approve a table", "put a table into force") and name == "paula":
-            continue  # she entered the draft
+        if name == "paula" and (" a table" in verb or " a set" in verb):
+            continue  # she entered the drafts
         denied = False
         try:
             with transaction.atomic():
@@ -140,6 +171,36 @@ def test_each_role_may_what_its_table_says(world: World, verb: str) -> None:
 
 class _Undo(Exception):
     """Takes one try back, so that the next role meets the same scene."""
+
+
+def test_each_role_on_a_proposal_from_levels() -> None:
+    made = course("proposal", None)
+    worksheet = made.compute()
+    world = made.world
+    verbs: dict[str, tuple[Permission, Callable[[Membership], object]]] = {
+        "compute": (Permission.COMPUTE_DOSE, lambda by: actions.bring_up_to_date(participant=made.participant, by=by)),
+        "verify": (
+            Permission.CONFIRM_DOSE,
+            lambda by: actions.verify_worksheet(worksheet=worksheet, typed=made.typed(worksheet), by=by),
+        ),
+        "release": (
+            Permission.CONFIRM_DOSE,
+            lambda by: actions.release_worksheet(worksheet=worksheet, by=by, reason="The trend is clear."),
+        ),
+    }
+    for verb, (permission, act) in verbs.items():
+        for name, by in world.members.items():
+            allowed = by.covers(worksheet.participant.site_id) and permission in ROLES[by.role].permissions
+            allowed = allowed and (verb == "compute" or worksheet.proposed_by != by)
+            denied = False
+            with tried():
+                try:
+                    with contextlib.suppress(NotPossible, ValidationError):
+                        act(by)
+                except PermissionDenied as refused:
+                    denied = True
+                    assert str(refused).endswith(".")
+            assert denied is not allowed, f"{name} ({by.role}) and “{verb}”"
 
 
 def test_without_a_membership_nobody_acts(world: World) -> None:

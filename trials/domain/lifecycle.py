@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import TypeVar, overload
 
@@ -117,8 +117,11 @@ def _after(table: Mapping[tuple[State, Event], State], state: State, event: Even
     raise IllegalTransition(f"Cannot {event} a {subject} that is {words}; {way_out}.")
 
 
-def mermaid(table: Mapping[tuple[State, Event], State], *, initial: State) -> str:
-    """The table as a Mermaid state diagram, from which the page in the documentation is made."""
-    lines = ["stateDiagram-v2", f"    [*] --> {initial.value}"]
+def mermaid(table: Mapping[tuple[State, Event], State], *, initial: State, also: Iterable[State] = ()) -> str:
+    """The table as a Mermaid state diagram, from which the page in the documentation is made.
+
+    ``also`` are other states that something begins in.
+    """
+    lines = ["stateDiagram-v2", *(f"    [*] --> {state.value}" for state in (initial, *also))]
     lines += [f"    {origin.value} --> {target.value}: {event.value}" for (origin, event), target in table.items()]
     return "\n".join(lines) + "\n"
