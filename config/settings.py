@@ -284,6 +284,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
     "ENUM_NAME_OVERRIDES": {
         "AdverseEventOutcomeEnum": "adverse_events.domain.reporting.OUTCOMES",
+        "DosingTableStatusEnum": "dosing.models.TABLE_STATUSES",
         "RunStateEnum": "analysis.models.RunState",
     },
 }

@@ -13,6 +13,8 @@ from django.db.models import F, Q
 from dosing.domain.states import TableStatus
 from trials.models import Membership, Participant, ProtocolVersion, Site, Trial
 
+TABLE_STATUSES = [(one.value, one.value.lower()) for one in TableStatus]
+
 
 class OfParticipantQuerySet(models.QuerySet):
     def visible_to(self, membership: Membership) -> Self:
@@ -33,7 +35,7 @@ class DosingTable(models.Model):
     code = models.SlugField(max_length=60)
     version = models.PositiveIntegerField()
     title = models.TextField()
-    status = models.CharField(max_length=12, choices=[(s.value, s.value.lower()) for s in TableStatus])
+    status = models.CharField(max_length=12, choices=TABLE_STATUSES)
     product = models.CharField(max_length=40)
     is_synthetic = models.BooleanField(default=False)
     source_citation = models.TextField()
@@ -97,7 +99,7 @@ class DosingModel(models.Model):
     code = models.SlugField(max_length=60)
     version = models.PositiveIntegerField()
     title = models.TextField()
-    status = models.CharField(max_length=12, choices=[(s.value, s.value.lower()) for s in TableStatus])
+    status = models.CharField(max_length=12, choices=TABLE_STATUSES)
     product = models.CharField(max_length=40)
     is_synthetic = models.BooleanField(default=False)
     source_citation = models.TextField()

@@ -74,6 +74,7 @@ from dosing.selectors.records import (
     worksheet_for,
     worksheets,
     worksheets_of,
+    worksheets_with_infusions,
 )
 
 __all__ = [
@@ -146,4 +147,5 @@ __all__ = [
     "worksheet_for",
     "worksheets",
     "worksheets_of",
+    "worksheets_with_infusions",
 ]

@@ -51,6 +51,7 @@ class ParameterSet:
     amount_per_mg: float = 1.0
     analyte: str = ""
     version: int = 0
+    is_synthetic: bool = False
 
     @property
     def area_unit(self) -> str:
@@ -63,7 +64,9 @@ class ParameterSet:
 def _illustrative() -> ParameterSet:
     text = (PARAMETER_SETS / "illustrative-1.yaml").read_bytes()
     model = PopulationModel.from_dict(yaml.safe_load(text))
-    return ParameterSet(model, hashlib.sha256(text).hexdigest(), str(model.descriptions["id"]), "mg/L")
+    return ParameterSet(
+        model, hashlib.sha256(text).hexdigest(), str(model.descriptions["id"]), "mg/L", is_synthetic=True
+    )
 
 
 def illustrative_set() -> ParameterSet:
@@ -97,6 +100,7 @@ def _in_force(participant: Participant) -> ParameterSet | None:
         amount_per_mg=found.amount_per_mg,
         analyte=found.analyte,
         version=row.version,
+        is_synthetic=row.is_synthetic,
     )
 
 

@@ -63,6 +63,14 @@ def worksheets(membership: Membership) -> QuerySet[DoseWorksheet]:
     return rows.exclude(participant__protocol_version__in=hidden)
 
 
+def worksheets_with_infusions(membership: Membership) -> QuerySet[DoseWorksheet]:
+    """The same with what their states follow from: ``participant.counted_infusions`` and the verifications."""
+    counted = Administration.objects.filter(is_void=False).select_related("participant__site").order_by("infusion")
+    return worksheets(membership).prefetch_related(
+        Prefetch("participant__administrations", counted, to_attr="counted_infusions"), "verifications"
+    )
+
+
 def worksheet_for(membership: Membership, pk: int) -> DoseWorksheet:
     return (
         DoseWorksheet.objects.visible_to(membership)

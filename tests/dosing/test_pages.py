@@ -13,7 +13,8 @@ from django.urls import reverse
 
 from dosing import actions, selectors
 from dosing.models import Administration, DoseWorksheet, DosingTable
-from tests.dosing.dose_world import CELLS, DESCRIPTION, member, ready, weigh, with_table
+from tests.dosing.dose_world import CELLS, DESCRIPTION, fresh, member, ready, weigh, with_table
+from tests.dosing.levels import ALGORITHM_TEXT, SET_TEXT
 from tests.world import PEOPLE, World
 from trials.models import Participant
 
@@ -265,6 +266,68 @@ def test_the_api_reads_doses_and_records_an_infusion_once(world: World) -> None:
     tables = bob.get(api(world, "tables")).json()["results"]
     assert tables[0]["content"]["boundary_rule"] == "[low, high), last band closed"
     assert bob.get(api(world, "table", table=tables[0]["id"])).json()["sha256"] == tables[0]["sha256"]
+
+
+def test_the_api_tells_the_state_of_each_worksheet_in_few_queries(
+    world: World, django_assert_max_num_queries: Any
+) -> None:
+    participant, worksheet = computed(world)
+    bob = logged_in(world, "bob")
+
+    def states() -> dict[int, str]:
+        with django_assert_max_num_queries(20):
+            rows = bob.get(api(world, "worksheets"), {"participant": participant.pk}).json()["results"]
+        return {row["id"]: row["status"] for row in rows}
+
+    assert states() == {worksheet.pk: "proposed"}
+    typed = {one["id"]: one["value"] for one in worksheet.inputs["covariates"]}
+    actions.verify_worksheet(worksheet=worksheet, typed=typed, by=world.peter)
+    assert states() == {worksheet.pk: "verified"}
+    weigh(world, participant, "24")
+    second = actions.bring_up_to_date(participant=fresh(participant))
+    assert second is not None and states() == {worksheet.pk: "superseded", second.pk: "proposed"}
+
+
+def test_the_api_reads_parameter_sets_and_algorithms_with_their_people(world: World) -> None:
+    member(world, "paula", "pharmacist")
+    row = actions.enter_model(trial=world.trial, content=SET_TEXT, by=world.peter)
+    row = actions.verify_model(model=row, content=SET_TEXT, by=world.paula)
+    actions.approve_model(model=row, by=world.alice, reason="I approve.")
+    draft = actions.enter_model(trial=world.trial, content=ALGORITHM_TEXT, by=world.peter)
+    bob = logged_in(world, "bob")
+    found = {one["id"]: one for one in bob.get(api(world, "models")).json()["results"]}
+    assert set(found) == {row.pk, draft.pk}
+    one = found[row.pk]
+    assert (one["kind"], one["status"], one["sha256"]) == ("parameters", "ACTIVE", row.sha256)
+    assert [one[f"{what}_by"] for what in ("entered", "verified", "approved", "retired")] == [
+        *(str(who.user) for who in (world.peter, world.paula, world.alice)),
+        None,
+    ]
+    assert one["is_intact"] is True and one["content"]["parameters"]["cl"]["typical"] == "0.48"
+    assert found[draft.pk]["approved_by"] is None
+    in_force = bob.get(api(world, "models"), {"kind": "parameters", "status": "ACTIVE"}).json()["results"]
+    assert [one["id"] for one in in_force] == [row.pk]
+    assert bob.get(api(world, "models"), {"kind": "guess"}).status_code == 400
+    assert bob.get(api(world, "model", model=row.pk)).json() == one
+    assert bob.get(api(world, "model", model=row.pk + 99)).status_code == 404
+    assert logged_in(world, "erin").get(api(world, "models")).status_code == 403
+    assert logged_in(world, "erin").get(api(world, "model", model=row.pk)).status_code == 403
+
+
+def test_the_api_gives_the_exposure_or_says_what_is_missing(world: World) -> None:
+    participant, _ = computed(world)
+    bob = logged_in(world, "bob")
+    found = bob.get(api(world, "exposure", participant=participant.pk)).json()
+    assert found["missing"] == [] and found["is_synthetic"] is True and found["unit"] == "mg·day/L"
+    pre, post, total = found["exposure"]
+    assert [one["window"] for one in (pre, post, total)] == ["pre", "post", "total"]
+    assert all(one["low"] < one["value"] < one["high"] for one in (pre, post, total))
+    assert total["value"] == pytest.approx(pre["value"] + post["value"])
+    nobody = world.screened()
+    said = bob.get(api(world, "exposure", participant=nobody.pk)).json()
+    assert said["exposure"] == [] and any("graft" in one for one in said["missing"])
+    assert logged_in(world, "carol").get(api(world, "exposure", participant=participant.pk)).status_code == 404
+    assert logged_in(world, "erin").get(api(world, "exposure", participant=participant.pk)).status_code == 403
 
 
 @pytest.mark.browser

@@ -153,6 +153,9 @@ ROUTES: dict[str, tuple[Who, Who]] = {
     "dosing_api:record_administration": (NOBODY, May.RECORD_ADMINISTRATION),
     "dosing_api:tables": (May.VIEW_DOSE, NOBODY),
     "dosing_api:table": (May.VIEW_DOSE, NOBODY),
+    "dosing_api:models": (May.VIEW_DOSE, NOBODY),
+    "dosing_api:model": (May.VIEW_DOSE, NOBODY),
+    "dosing_api:exposure": (May.VIEW_DOSE, NOBODY),
     # adverse events
     "adverse_events:list": (May.VIEW_PARTICIPANT, May.VIEW_PARTICIPANT),
     "adverse_events:table": (May.VIEW_PARTICIPANT, May.VIEW_PARTICIPANT),
