@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.strategies import SearchStrategy
 from schemathesis import GenerationMode
 
-from tests.isolation.everything import everything_at, with_table
+from tests.isolation.everything import everything_at, with_model, with_table
 from tests.isolation.test_every_address import PARTS, ROUTES, client_of
 from tests.world import World
 from trials.models import Membership
@@ -128,7 +128,7 @@ def test_no_request_makes_the_server_fail_and_every_answer_is_as_described(
     world: World, document: dict[str, Any]
 ) -> None:
     """A few requests for each operation, as described and against the description, on records that there are."""
-    table = with_table(world)
+    table, model = with_table(world), with_model(world)
     at = everything_at(world, world.bob, world.alice)
     api = schemathesis.openapi.from_dict(document)
     api.app = get_wsgi_application()
@@ -137,7 +137,7 @@ def test_no_request_makes_the_server_fail_and_every_answer_is_as_described(
 
     for found in api.get_all_operations():
         operation = found.ok()
-        known = {"trial": "larch", "form": "VS", "stage": 1, "run": 1, "table": table, **at.keys}
+        known = {"trial": "larch", "form": "VS", "stage": 1, "run": 1, "table": table, "model": model, **at.keys}
         known["event"] = at.keys["adverse_events.event" if "adverse-events" in operation.path else "casebook.event"]
         known["key"] = str(known["key"])
         path = {one.name: known[one.name] for one in operation.path_parameters}

@@ -38,11 +38,13 @@ def test_every_role_and_every_verb_stand_in_the_table() -> None:
 
 def test_the_states_are_drawn() -> None:
     page = lifecycles_page()
-    assert page.count("stateDiagram-v2") == 5
+    assert page.count("stateDiagram-v2") == 6
     for line in (
         "eligible --> enrolled: enrol",
         "complete --> in_progress: reopen",
         "VERIFIED --> ACTIVE: approve",
+        "ACTIVE --> RETIRED: retire",
+        "verified --> released: release",
         "proposed --> decided: decide",
     ):
         assert line in page
@@ -52,6 +54,7 @@ def test_the_states_are_drawn() -> None:
 @pytest.mark.parametrize("event", TableEvent)
 def test_a_dosing_table_does_what_is_drawn_and_nothing_else(status: TableStatus, event: TableEvent) -> None:
     happens = {("DRAFT", "verify"), ("VERIFIED", "approve"), ("ACTIVE", "replace")}
+    happens |= {("DRAFT", "retire"), ("VERIFIED", "retire"), ("ACTIVE", "retire")}
     assert can(status.value, event) is ((status.value, event.value) in happens)
 
 
