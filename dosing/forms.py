@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
+from dosing.domain.administered import END_CAUSE_WORDS, EndCause
 from dosing.domain.table_files import MAX_TEXT
 from dosing.domain.worksheet import GRAFT
 from dosing.models import Administration, DoseWorksheet, DosingTable
@@ -137,7 +138,14 @@ class ReasonForm(forms.Form):
 
 class EndCourseForm(forms.Form):
     ended_on = DayField(label=_("Ended on"))
-    reason = reason_field(help_text=_("Such as an allergic reaction. The sum given is judged at once."))
+    cause = forms.ChoiceField(
+        label=_("Cause"),
+        choices=[("", "---------"), *((one.value, END_CAUSE_WORDS[one].capitalize()) for one in EndCause)],
+        help_text=_("The sum given is judged, whatever the cause. Withdrawal from the study is recorded apart."),
+    )
+    reason = reason_field(
+        label=_("In words"), required=False, help_text=_("Needed for another cause. It stands in the audit trail.")
+    )
 
 
 class _TextFileField(forms.FileField):

@@ -10,6 +10,7 @@ from typing import Self
 from django.db import models
 from django.db.models import F, Q
 
+from dosing.domain.administered import END_CAUSE_WORDS, EndCause
 from dosing.domain.states import TableStatus
 from trials.models import Membership, Participant, ProtocolVersion, Site, Trial
 
@@ -331,19 +332,34 @@ class Administration(models.Model):
 
 
 class CourseEnd(models.Model):
-    """The course was declared ended: no further dose is given, whatever was planned."""
+    """The course was declared ended: no further dose is given, whatever was planned. ``reason`` is in free words."""
 
     participant = models.OneToOneField(Participant, on_delete=models.PROTECT, related_name="course_end")
     ended_on = models.DateField()
-    reason = models.TextField()
+    cause = models.CharField(max_length=24, choices=[(one.value, END_CAUSE_WORDS[one]) for one in EndCause])
+    reason = models.TextField(blank=True)
     is_void = models.BooleanField(default=False, help_text="declared in error; the course goes on")
     recorded_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        constraints = [models.CheckConstraint(condition=~Q(reason=""), name="dosing_courseend_has_reason")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(cause__in=[one.value for one in EndCause]), name="dosing_courseend_cause_known"
+            ),
+            models.CheckConstraint(
+                condition=~Q(cause="other") | ~Q(reason=""), name="dosing_courseend_other_has_reason"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.participant}: course ended {self.ended_on}"
+
+    @property
+    def cause_words(self) -> str:
+        """The cause as it is told: its own words, and the free ones where there are any."""
+        if self.cause == EndCause.OTHER:
+            return self.reason
+        return f"{self.get_cause_display()} ({self.reason})" if self.reason else self.get_cause_display()
 
 
 class DoseNeed(models.Model):

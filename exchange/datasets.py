@@ -29,8 +29,9 @@ from casebook.domain.answers import YES_NO_WORDS, FormAnswer, observed
 from casebook.domain.clinical_events import DETAILS, GRADES, EventKind
 from casebook.domain.places import GIVEN, entry_forms, typed_items
 from dosing import selectors as dosing
+from dosing.domain.administered import END_CAUSE_WORDS, EndCause
 from dosing.domain.monitoring import Level, classify
-from dosing.models import Administration, DoseWorksheet
+from dosing.models import Administration, CourseEnd, DoseWorksheet
 from exchange.domain import nonmem as nm
 from exchange.domain.codebook import (
     MISSING_CODES,
@@ -882,6 +883,31 @@ def administrations(extent: Extent) -> list[Table]:
     return [Table("administrations", "Infusions as they were given", columns, _streamed(rows, make), tells_group=True)]
 
 
+def course_ends(extent: Extent) -> list[Table]:
+    rows = (
+        CourseEnd.objects.filter(participant__in=extent.participants, is_void=False)
+        .order_by("participant_id")
+        .values_list("participant_id", "ended_on", "cause", "reason", "recorded_at")
+    )
+
+    def make(pk: int, ended_on: date, *rest: Cell) -> Row:
+        subject = extent.subjects[pk]
+        return (*subject.keys, ended_on, subject.day(ended_on), *rest)
+
+    columns = (
+        *KEYS,
+        Column("ended_on", "Day from which no further dose is given", DATE),
+        Column("ended_day", "Study day", INTEGER),
+        Column(
+            "cause", "Why", codes=CodeList("end_cause", tuple((str(one), END_CAUSE_WORDS[one]) for one in EndCause))
+        ),
+        Column("reason", "What was added to it"),
+        Column("recorded_at", "When it was recorded", DATETIME),
+    )
+    label = "Courses that ended before their plan; a cause removes nobody from an analysis set"
+    return [Table("course_ends", label, columns, _streamed(rows, make), tells_group=True)]
+
+
 #: What the README says of the numeric files.
 NONMEM_NOTES = (
     "Numeric, for NONMEM and its kin: no text, a dot is null, lines end with CR LF; skip the first line by IGNORE=@.",
@@ -1556,6 +1582,14 @@ DATASETS: Mapping[str, Dataset] = {
         Dataset("adverse_events", "Adverse events", "coded terms, grades, relations", adverse_events),
         Dataset("doses", "Dose worksheets", "plans and refusals", doses, Permission.VIEW_DOSE, tells_group=True),
         Dataset("administrations", "Administrations", "infusions given", administrations, Permission.VIEW_DOSE, True),
+        Dataset(
+            "course_ends",
+            "Courses ended early",
+            "day and coded cause",
+            course_ends,
+            Permission.VIEW_DOSE,
+            tells_group=True,
+        ),
         Dataset(
             "monitored_levels",
             "Monitored levels",

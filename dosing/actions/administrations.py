@@ -16,6 +16,7 @@ import audit.context
 from casebook import selectors as casebook
 from dosing import selectors
 from dosing.actions.needs import done, lock_participants, need
+from dosing.domain.administered import END_CAUSE_WORDS, EndCause
 from dosing.domain.nomogram import plain
 from dosing.models import Administration, CourseEnd, DoseWorksheet
 from dosing.permissions import (
@@ -167,21 +168,26 @@ def void_administration(*, administration: Administration, by: Membership, reaso
 
 
 @transaction.atomic
-def end_course(*, participant: Participant, ended_on: date, reason: str, by: Membership) -> CourseEnd:
-    """Declare that no further dose is given, for instance after a reaction; the sum given is judged at once."""
+def end_course(*, participant: Participant, ended_on: date, cause: str, by: Membership, reason: str = "") -> CourseEnd:
+    """Declare that no further dose is given, by one of the causes; the sum given is judged at once.
+
+    The cause itself removes nobody from an analysis set. ``reason`` adds words to it, which another cause needs.
+    """
     check_can_record_administration(by, participant)
-    if not reason.strip():
-        raise ValidationError({"reason": "Say why the course ends."})
+    if cause not in list(EndCause):
+        raise ValidationError({"cause": f"Choose one of {', '.join(EndCause)}."})
+    if cause == EndCause.OTHER and not reason.strip():
+        raise ValidationError({"reason": "Say what the other cause is."})
     if ended_on > timezone.localdate():
         raise ValidationError({"ended_on": "A course that has ended did so today or before."})
     participant = locked(participant)
     known = CourseEnd.objects.filter(participant=participant).first()
-    if known is not None and (known.ended_on, known.reason, known.is_void) == (ended_on, reason.strip(), False):
+    facts = {"ended_on": ended_on, "cause": cause, "reason": reason.strip(), "is_void": False}
+    if known is not None and all(getattr(known, name) == value for name, value in facts.items()):
         return known
-    with audit.context.context(by=by, reason=reason.strip()):
-        end, _ = CourseEnd.objects.update_or_create(
-            participant=participant, defaults={"ended_on": ended_on, "reason": reason.strip(), "is_void": False}
-        )
+    why = reason.strip() or END_CAUSE_WORDS[EndCause(cause)]
+    with audit.context.context(by=by, reason=why):
+        end, _ = CourseEnd.objects.update_or_create(participant=participant, defaults=facts)
         _follow(participant)
     return end
 
@@ -346,9 +352,11 @@ def _ratio_words(participant: Participant, today: date) -> str:
     verdict = selectors.judged(participant, today)
     if verdict is None:
         return "Given dose outside the plan."
+    end = selectors.course_end(participant)
     return (
         f"Given {plain(verdict.given_mg)} mg of {plain(verdict.planned_mg)} mg planned, {plain(verdict.percent)} %; "
         f"allowed {plain(100 * verdict.low)} to {plain(100 * verdict.high)} %."
+        f"{f' Ended early: {end.cause_words}.' if end is not None else ''}"
     )
 
 

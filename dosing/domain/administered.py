@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
@@ -17,6 +17,25 @@ class Adherence(StrEnum):
     WITHIN = "within"
     BELOW = "below"
     ABOVE = "above"
+
+
+class EndCause(StrEnum):
+    """Why a course ends before its plan. A cause removes nobody from an analysis set: what was given does."""
+
+    ALLERGIC_REACTION = "allergic_reaction"
+    TOXICITY = "toxicity"
+    PHYSICIAN_DECISION = "physician_decision"
+    PARTICIPANT_WITHDRAWAL = "participant_withdrawal"
+    OTHER = "other"
+
+
+END_CAUSE_WORDS: Mapping[EndCause, str] = {
+    EndCause.ALLERGIC_REACTION: "allergic reaction",
+    EndCause.TOXICITY: "toxicity other than an allergic reaction",
+    EndCause.PHYSICIAN_DECISION: "physician's decision",
+    EndCause.PARTICIPANT_WITHDRAWAL: "participant's withdrawal from the treatment",
+    EndCause.OTHER: "another cause",
+}
 
 
 @dataclass(frozen=True)

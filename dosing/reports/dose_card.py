@@ -73,6 +73,8 @@ def _answer(card: DoseCard, worksheet: DoseWorksheet) -> list[Block]:
     ]
     if card.vials and card.waste_mg is not None:
         facts.append(("Vials to open", f"{card.vials}; {plain(card.waste_mg)} mg are left over"))
+    if card.end is not None:
+        facts.append(("Ended early", f"{card.end.ended_on:%d-%b-%Y}, {card.end.cause_words}"))
     blocks: list[Block] = [Heading("Dose"), Facts(tuple(facts))]
     if card.is_open:
         blocks.append(Notice("Not released: this dose must not be given yet."))

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from audit.models import TrailRow
 from casebook import actions as casebook
 from dosing import actions, selectors
-from dosing.domain.administered import Adherence, administered
-from dosing.models import Administration, DoseNeed
+from dosing.domain.administered import Adherence, EndCause, administered
+from dosing.models import Administration, CourseEnd, DoseNeed
 from tests.dosing.dose_world import fresh, graft, ready, with_table
 from tests.dosing.questions import at
 from tests.world import World, build_world, definition
@@ -193,12 +194,51 @@ def test_an_ended_course_is_judged_at_once_and_takes_no_further_dose(world: Worl
     with_table(world)
     participant = ready(world)
     actions.compute_worksheet(participant=participant)
-    actions.end_course(participant=participant, ended_on=date(2025, 3, 15), reason="allergic reaction", by=world.bob)
-    assert [one.rule for one in standing(participant)] == ["D1"]
+    actions.end_course(participant=participant, ended_on=date(2025, 3, 15), cause="allergic_reaction", by=world.bob)
+    (found,) = standing(participant)
+    assert found.rule == "D1" and found.description.endswith("Ended early: allergic reaction.")
     with pytest.raises(NotPossible, match="declared ended on 15-Mar-2025"):
         give(world, participant, "54.5")
     actions.resume_course(participant=participant, reason="declared in error", by=world.bob)
     assert standing(participant) == []
+
+
+@pytest.mark.requirement("DOS18")
+@pytest.mark.django_db(transaction=True)
+def test_the_cause_of_an_ended_course_is_coded_on_record_and_removes_nobody_by_itself(world: World) -> None:
+    participant = with_plan(world)
+    give(world, participant, "95")
+    for cause in EndCause:
+        end = actions.end_course(
+            participant=participant, ended_on=date(2025, 3, 15), cause=cause, reason="after an hour", by=world.bob
+        )
+        assert standing(participant) == [], "95 % of the plan is within the limits, whatever ended the course"
+        assert (end.cause, "after an hour" in end.cause_words) == (cause, True)
+    end = actions.end_course(participant=participant, ended_on=date(2025, 3, 15), cause="toxicity", by=world.bob)
+    assert (end.cause, end.reason, end.cause_words) == ("toxicity", "", "toxicity other than an allergic reaction")
+    trail = TrailRow.objects.filter(table_name="dosing_courseend").order_by("seq")
+    assert [row.new["cause"] for row in trail] == [*EndCause, "toxicity"]
+    assert (trail[5].old["reason"], trail[5].reason) == ("after an hour", "toxicity other than an allergic reaction")
+
+
+@pytest.mark.parametrize(
+    ("cause", "reason", "field"), [("", "rash", "cause"), ("rash", "", "cause"), ("other", " ", "reason")]
+)
+def test_a_course_does_not_end_without_a_cause(world: World, cause: str, reason: str, field: str) -> None:
+    participant = with_plan(world)
+    with pytest.raises(ValidationError) as refused:
+        actions.end_course(
+            participant=participant, ended_on=date(2025, 3, 15), cause=cause, reason=reason, by=world.bob
+        )
+    assert list(refused.value.message_dict) == [field]
+    assert selectors.course_end(participant) is None
+
+
+def test_the_database_takes_no_end_without_a_cause(world: World) -> None:
+    participant = with_plan(world)
+    for facts in ({"cause": "rash", "reason": "rash"}, {"cause": "other", "reason": ""}):
+        with pytest.raises(DatabaseError), transaction.atomic():
+            CourseEnd.objects.create(participant=participant, ended_on=date(2025, 3, 15), **facts)
 
 
 def test_the_same_infusion_twice_is_one_and_another_under_its_number_a_conflict(world: World) -> None:

@@ -95,7 +95,7 @@ def test_the_exposure_takes_given_infusions_at_their_times_and_planned_ones_afte
 def test_an_infusion_recorded_in_error_or_an_ended_course_changes_the_exposure(world: World) -> None:
     participant = computed(world)
     before = selectors.exposure_of(participant)
-    actions.end_course(participant=participant, ended_on=at(16, 10).date(), reason="allergic reaction", by=world.peter)
+    actions.end_course(participant=participant, ended_on=at(16, 10).date(), cause="allergic_reaction", by=world.peter)
     after = selectors.exposure_of(fresh(participant))
     assert len(after.doses) == 1
     assert before.predicted is not None and after.predicted is not None

@@ -109,12 +109,14 @@ def test_a_stopped_infusion_is_a_deviation_on_the_card(world: World) -> None:
     sent |= {"was_stopped_early": "on", "comment": "allergic reaction"}
     assert bob.post(address(world, "record", participant=participant.pk), sent).status_code == 302
     ended = bob.post(
-        address(world, "end_course", participant=participant.pk), {"ended_on": "15mar25", "reason": "allergic reaction"}
+        address(world, "end_course", participant=participant.pk),
+        {"ended_on": "15mar25", "cause": "allergic_reaction", "reason": "rash"},
     )
     assert ended.status_code == 302
     text = bob.get(address(world, "panel", participant=participant.pk)).content.decode()
     assert "outside: major deviation" in text
     assert "Given 10 mg of 163.8 mg planned, 6.1 %; allowed 90 to 110 %." in text
+    assert "ended on 15-Mar-2025: allergic reaction (rash)" in text
     resumed = bob.post(address(world, "resume_course", participant=participant.pk), {"reason": "declared in error"})
     assert resumed.status_code == 302 and selectors.course_end(participant) is None
 

@@ -14,7 +14,7 @@ from accounts.roles import ROLES, Permission
 from dosing import actions, selectors
 from dosing.models import DoseWorksheet, DosingModel, DosingTable
 from dosing.permissions import check_can_see_doses, check_can_see_tables
-from tests.dosing.dose_world import CELLS, DESCRIPTION, ready, weigh, with_table
+from tests.dosing.dose_world import CELLS, DESCRIPTION, WEIGHED_ON, ready, weigh, with_table
 from tests.dosing.levels import ALGORITHM_TEXT, SET_TEXT
 from tests.dosing.questions import at
 from tests.dosing.test_states import course, tried
@@ -77,7 +77,7 @@ VERBS: dict[str, tuple[Permission, Callable[[Scene, Membership], object]]] = {
     "record": (Permission.RECORD_ADMINISTRATION, _give),
     "end the course": (
         Permission.RECORD_ADMINISTRATION,
-        lambda s, by: actions.end_course(participant=s.participant, ended_on=date(2025, 3, 15), reason="ill", by=by),
+        lambda s, by: actions.end_course(participant=s.participant, ended_on=WEIGHED_ON, cause="toxicity", by=by),
     ),
     "import a plan": (
         Permission.IMPORT_DATA,

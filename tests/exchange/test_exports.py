@@ -28,6 +28,7 @@ from audit import context
 from audit.models import FieldChange
 from casebook import actions as casebook
 from config.embedded.processes import wait_until
+from dosing import actions as dosing
 from exchange import actions, selectors
 from exchange.actions import exports
 from exchange.datasets import DATASETS
@@ -70,6 +71,19 @@ def test_every_data_set_has_its_file_and_every_file_its_words(world: World, at_a
         assert f"{table}.csv" in archive.text("README.txt")
     lists = {row["codes"] for row in archive.rows("codelists.csv")}
     assert {row["codes"] for row in archive.rows("codebook.csv")} - {""} <= lists
+
+
+@pytest.mark.requirement("DOS18")
+@database
+def test_a_course_that_ended_early_has_its_day_and_coded_cause(world: World, at_a: Participant) -> None:
+    dosing.end_course(
+        participant=at_a, ended_on=date(2025, 3, 16), cause="allergic_reaction", reason="rash", by=world.bob
+    )
+    (row,) = export(world, world.ivan, "course_ends").rows("course_ends.csv")
+    assert (row["ended_on"], row["ended_day"], row["cause"]) == ("2025-03-16", "-8", "allergic_reaction")
+    assert row["reason"] == "rash"
+    dosing.resume_course(participant=at_a, reason="declared in error", by=world.bob)
+    assert export(world, world.ivan, "course_ends").rows("course_ends.csv") == []
 
 
 @database
