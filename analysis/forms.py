@@ -138,17 +138,33 @@ class RunForm(forms.Form):
     )
 
 
+class FirstInFocus(forms.RadioSelect):
+    """Radio buttons whose first one has the focus when the page opens, so that a digit chooses at once."""
+
+    def create_option(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        option = super().create_option(*args, **kwargs)
+        if option["index"] == "0":
+            option["attrs"]["autofocus"] = True
+        return option
+
+
 class ReadingForm(SignedForm):
     """One reader's answer on a case; ``settles`` is what the page said that it would do."""
 
     answer = forms.ChoiceField(
-        label=_("Your reading"), choices=list(READING_ANSWERS.items()), widget=forms.RadioSelect, required=True
+        label=_("Your reading"), choices=list(READING_ANSWERS.items()), widget=FirstInFocus, required=True
     )
     comment = forms.CharField(
         label=_("Comment"), widget=forms.Textarea(attrs={"rows": 2}), required=False, max_length=2000
     )
     seen = forms.CharField(widget=forms.HiddenInput, required=True, max_length=64)
     settles = forms.BooleanField(widget=forms.HiddenInput, required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self["settles"].value() in (True, "True"):
+            self.fields["comment"].label = _("Why")
+            self.fields["comment"].required = True
 
     @property
     def meaning(self) -> str:  # type: ignore[override]

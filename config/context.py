@@ -15,4 +15,5 @@ def canopy(request: HttpRequest) -> dict[str, object]:
         "demo": settings.DEMO,
         "membership": membership,
         "may_view_audit": membership is not None and membership.may(Permission.VIEW_AUDIT),
+        "may_view_results": membership is not None and membership.may(Permission.VIEW_DASHBOARD),
     }

@@ -17,7 +17,7 @@ from analysis.domain.records import Entered, Records
 from analysis.models import Adjudication, Reading
 from analysis.selectors.signed import Signed, signature_of
 from trials.domain.definition import EndpointRole, EndpointSpec, Item, Protocol
-from trials.domain.figures import Table
+from trials.domain.figures import Table, unit_words
 from trials.models import Membership, Participant, Trial
 
 
@@ -118,7 +118,7 @@ def evidence_tables(case: CaseNow) -> list[tuple[str, Table]]:
     """Everything that the endpoint rests on, by study day: results, events, forms."""
     tables = []
     for address, values in case.records.results.items():
-        unit = case.participant.protocol.analyte(address).canonical_unit
+        unit = unit_words(case.participant.protocol.analyte(address).canonical_unit)
         rows = tuple((v.day, f"{v.qualifier}{v.value.normalize():f} {unit}", v.assay) for v in values)
         tables.append((case.participant.protocol.analyte(address).label, Table(("Day", "Value", "Laboratory"), rows)))
     if case.records.events:
@@ -183,7 +183,10 @@ def readings_for(membership: Membership, case: CaseNow) -> list[tuple[Reading, S
 
 @dataclass(frozen=True)
 class AgreementNow:
-    """How the first two readers agree on one endpoint, and the cases on which they, or the rule, differ."""
+    """How the first two readers agree on one endpoint, and the cases on which they, or the rule, differ.
+
+    A discordant case ends with what the third reader said, empty while nobody has settled it.
+    """
 
     endpoint: EndpointSpec
     agreement: Agreement | None
@@ -224,7 +227,7 @@ def agreement(membership: Membership) -> list[AgreementNow]:
                         str(person),
                         words[case.votes[0].answer],
                         words[case.votes[1].answer],
-                        words.get(case.answer, "not settled yet"),
+                        words.get(case.answer, ""),
                     )
                     for person, case in both
                     if case.votes[0].answer != case.votes[1].answer

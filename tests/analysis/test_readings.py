@@ -273,4 +273,4 @@ def test_agreement_is_listed_with_every_difference(world: World, case: Participa
     assert [row[1:] for row in found.against_rule] == [(str(case), "Not reached", "reached")]
     client.force_login(world.dora.user)
     text = client.get(reverse("analysis:agreement", kwargs={"trial": world.trial.code})).content.decode()
-    assert "1 of 1" in text and "readers Not reached, rule reached" in text
+    assert "1 of 1" in text and "readers: Not reached; rule: reached" in text
