@@ -333,4 +333,4 @@ def test_a_figure_is_one_tab_stop_and_says_what_a_mark_is(
     page.keyboard.press("ArrowRight")
     expect(page.locator("#figure-curves [data-readout]")).to_contain_text(re.compile(r"P00\d, day \d+, 0\.0\d"))
     page.keyboard.press("Enter")
-    expect(page).to_have_url(re.compile(r"/participants/\d+/$"))
+    expect(page).to_have_url(re.compile(r"/participants/\d+/profile/$"))

@@ -303,7 +303,7 @@ def test_a_new_snapshot_asks_for_a_new_signature_and_keeps_the_old_one(world: Wo
 def test_a_failure_is_in_the_audit_trail_under_the_signers_name(world: World) -> None:
     deed = safety_review(world)
     deed.post(username="alice", password="not the right one")
-    (row,) = TrailRow.objects.filter(table_name="trials_failedsignature")
+    (row,) = TrailRow.objects.filter(table_name="trials_failedsignature", chain=f"trial:{world.trial.pk}")
     assert (row.user_name, row.reason, row.chain) == (
         "Alice",
         "safety review: not signed, wrong password",
