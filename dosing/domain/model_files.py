@@ -20,7 +20,8 @@ PARAMETERS = "parameters"
 ALGORITHMS = ("map", "table")
 #: The status of a file that may be used for patients: the words of its source, said by who enters it.
 VERIFIED = ("verified", "sponsor")
-COVARIATES = ("weight_kg", "alc_1e9_per_l")
+#: What a model may ask for of a person, in words.
+COVARIATES = {"weight_kg": "body weight", "alc_1e9_per_l": "lymphocyte count"}
 
 TEXTS = ("kind", "code", "title", "product", "status", "source_citation")
 FREE_TEXTS = ("licence_note", "population")

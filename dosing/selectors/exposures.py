@@ -14,7 +14,7 @@ import yaml
 
 from dosing.domain.figures.pk_curve import Dose, Sample
 from dosing.domain.level_guided import NOT_DETECTED, LevelSample
-from dosing.domain.model_files import to_model
+from dosing.domain.model_files import COVARIATES, to_model
 from dosing.domain.nomogram import sha256
 from dosing.domain.noncompartmental import MeasuredExposure, measured_exposure
 from dosing.domain.pharmacokinetics import Infusion, exposure
@@ -210,7 +210,7 @@ def exposure_of(participant: Participant) -> ParticipantExposure:
             if value:
                 covariates[name] = value
             else:
-                missing.append(f"The dose plan has no {name}, which the model needs.")
+                missing.append(f"The dose was planned without a {COVARIATES[name]}, which the model needs.")
     predicted, levels = None, MeasuredLevels()
     if not missing and parameters is not None and graft is not None:
         given = [
