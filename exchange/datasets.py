@@ -22,6 +22,12 @@ from django.db.models import F, Func, OuterRef, Q, QuerySet, Subquery, TextField
 from accounts.roles import Permission
 from adverse_events.domain.reporting import OUTCOME_WORDS, RELATIONS, SERIOUS_CRITERIA
 from adverse_events.models import AdverseEvent
+from analysis import datasets as analysis
+from analysis.domain.analysis_sets import items_read, lineage
+from analysis.domain.consecutive_threshold import Status
+from analysis.domain.dataset import Dataset as AnalysisDataset
+from analysis.domain.dataset import Subject as AnalysisSubject
+from analysis.domain.endpoint_answers import ANSWERS
 from analysis.models import Adjudication, Gate
 from audit.models import FieldChange, TrailRow
 from casebook import selectors as casebook
@@ -44,7 +50,7 @@ from exchange.domain.codebook import (
     Table,
 )
 from trials.domain.conditions import Observed, items_of
-from trials.domain.definition import Analyte, Form, Item, ItemType, Protocol
+from trials.domain.definition import Analyte, EndpointSpec, Form, Item, ItemType, Protocol
 from trials.domain.partial_dates import PartialDate, completed_years
 from trials.domain.schedule import study_day
 from trials.models import (
@@ -106,6 +112,8 @@ class Extent:
     last_change: int
     groups: bool
     identifying: bool
+    #: When the last change in the data was written; None where there are no data, or nobody asks.
+    as_of: datetime | None = None
 
     @property
     def participants(self) -> QuerySet[Participant]:
@@ -140,6 +148,18 @@ class Extent:
     @cached_property
     def version_names(self) -> Mapping[int, str]:
         return dict(ProtocolVersion.objects.filter(trial=self.trial).values_list("pk", "version"))
+
+    @cached_property
+    def analysis(self) -> AnalysisDataset:
+        """What analyses compute from, on the data until the day of the last change: with no day of its own, an export
+        of the same data is the same file tomorrow.
+
+        Of everybody, because a set may hold the first so many of the trial; what leaves is for the table to narrow.
+        The day is the latest one at any site of the extent: what was written this morning in Shanghai counts.
+        """
+        zones = {subject.zone for subject in self.subjects.values()}
+        days = [self.as_of.astimezone(zone).date() for zone in zones] if self.as_of else []
+        return analysis.dataset(self.trial, as_of=max(days, default=None))
 
 
 @dataclass(frozen=True)
@@ -243,7 +263,7 @@ def participants(extent: Extent) -> list[Table]:
         Column("screening_number", "Number given at screening"),
         Column("protocol_version", "Protocol version that the participant is bound to"),
         Column("status", "State in the trial"),
-        Column("group", "Group", codes=CodeList("group", tuple(labels.items())), tells_group=True),
+        Column("group", "Group", codes=_groups(extent), tells_group=True),
         Column("group_label", "Group in words", tells_group=True),
         Column("is_external", "External control, never in the trial's flow", YES_NO),
         Column("sex", "Sex", source="DM.SEX"),
@@ -1355,6 +1375,155 @@ def deviations(extent: Extent) -> list[Table]:
     return [Table("deviations", "Deviations from the protocol", columns, _streamed(rows, make))]
 
 
+# --- What analyses compute from -----------------------------------------------------------------------------------
+
+ANALYSIS_NOTES = (
+    "Computed when the export is made, by the protocol version in force, on the data until the day of the last change.",
+    "A set says no for whom it does not count, and for whom it is not known yet whether it does.",
+    "Endpoints are answered for who is enrolled and for external controls; for others their cells are empty.",
+)
+_KINDS = CodeList("subject_kind", (("own", "Participant of the trial"), ("external", "External control")))
+_CAUSES = CodeList("event_kind", (("event", "The event"), ("competing", "A competing event that came first")))
+_STATUSES = CodeList("endpoint_status", tuple((one.value, one.value.replace("_", " ")) for one in Status))
+
+
+def _groups(extent: Extent) -> CodeList:
+    labels = {group.id: group.label for protocol in extent.protocols.values() for group in protocol.groups}
+    return CodeList("group", tuple(labels.items()))
+
+
+def subjects(extent: Extent) -> list[Table]:
+    protocol = extent.trial.protocol
+    sets = [one.id for one in protocol.analysis_sets]
+    endpoints = _answered(protocol)
+
+    def fetch() -> tuple[int | None, Iterator[Row]]:
+        return len(extent.subjects), map(make, _reached_by(extent))
+
+    def make(one: AnalysisSubject) -> Row:
+        row: list[Cell] = [
+            *extent.subjects[one.participant].keys,
+            "external" if one.is_external else "own",
+            one.group,
+            one.anchor_day,
+            *(each in one.sets for each in sets),
+        ]
+        for endpoint in endpoints:
+            outcome = one.outcomes.get(endpoint.id)
+            row += (
+                [
+                    outcome.status.value,
+                    outcome.event_day,
+                    outcome.competing_kind,
+                    outcome.competing_day,
+                    outcome.censored_day,
+                    outcome.verified,
+                ]
+                if outcome
+                else [None] * 6
+            )
+        return row
+
+    columns = [
+        *KEYS,
+        Column("kind", "Of the trial, or an external control", codes=_KINDS),
+        Column(
+            "group",
+            "Group",
+            codes=_groups(extent),
+            tells_group=True,
+        ),
+        Column("anchor_date", "Date that study days count from", DATE),
+    ]
+    for each in protocol.analysis_sets:
+        telling = _set_tells_group(protocol, each.id)
+        columns.append(Column(f"set_{each.id}", f"Counted in the set: {each.label}", YES_NO, tells_group=telling))
+    for endpoint in endpoints:
+        of, words, telling = endpoint.id, endpoint.label, _endpoint_tells_group(protocol, endpoint)
+        columns += [
+            Column(f"{of}_status", f"{words}: status", codes=_STATUSES, tells_group=telling),
+            Column(f"{of}_event_day", f"{words}: study day of the event", INTEGER, tells_group=telling),
+            Column(f"{of}_competing_kind", f"{words}: which competing event came first", tells_group=telling),
+            Column(f"{of}_competing_day", f"{words}: study day of that event", INTEGER, tells_group=telling),
+            Column(
+                f"{of}_censored_day", f"{words}: last study day known to be free of it", INTEGER, tells_group=telling
+            ),
+            Column(f"{of}_verified", f"{words}: rule confirmed against its source", YES_NO, tells_group=telling),
+        ]
+    label = "Everybody as the analyses count them, one row each"
+    return [Table("subjects", label, tuple(columns), fetch, notes=ANALYSIS_NOTES)]
+
+
+def events(extent: Extent) -> list[Table]:
+    protocol = extent.trial.protocol
+    # A row cannot be taken out by a mark on a column: an endpoint that tells the group is not in the file at all.
+    shown = [one for one in _answered(protocol) if extent.groups or not _endpoint_tells_group(protocol, one)]
+
+    def fetch() -> tuple[int | None, Iterator[Row]]:
+        return None, (row for one in _reached_by(extent) for row in rows_of(one))
+
+    def rows_of(one: AnalysisSubject) -> Iterator[Row]:
+        for endpoint in shown:
+            outcome = one.outcomes.get(endpoint.id)
+            if outcome is None or outcome.status not in (Status.REACHED, Status.COMPETING):
+                continue
+            is_event = outcome.status is Status.REACHED
+            day = outcome.event_day if is_event else outcome.competing_day
+            yield (
+                *extent.subjects[one.participant].keys,
+                endpoint.id,
+                "event" if is_event else "competing",
+                "" if is_event else outcome.competing_kind,
+                day,
+                outcome.classification,
+                outcome.verified,
+                outcome.sentence,
+            )
+
+    columns = (
+        *KEYS,
+        Column("endpoint", "Endpoint", codes=CodeList("event_endpoint", tuple((e.id, e.label) for e in shown))),
+        Column("kind", "The event, or a competing event that came first", codes=_CAUSES),
+        Column("competing_kind", "Which competing event it is"),
+        Column("event_day", "Study day", INTEGER),
+        Column("classification", "Kind or grade of the event, where the method names one"),
+        Column("verified", "Rule of the endpoint confirmed against its source", YES_NO),
+        Column("evidence", "The sentence that says what the answer rests on"),
+    )
+    label = "Events of the endpoints, one row a participant and endpoint"
+    return [Table("events", label, columns, fetch, notes=ANALYSIS_NOTES)]
+
+
+def _reached_by(extent: Extent) -> list[AnalysisSubject]:
+    """The subjects of the analysis data set within the extent, in the order of the other tables."""
+    own = [one for one in extent.analysis.subjects if one.participant in extent.subjects]
+    return sorted(own, key=lambda one: one.participant)
+
+
+def _answered(protocol: Protocol) -> list[EndpointSpec]:
+    return [one for one in protocol.endpoints if one.method in ANSWERS]
+
+
+def _set_tells_group(protocol: Protocol, of: str) -> bool:
+    """Whether membership says something of the group: by its groups, by a form of some groups, or by what is computed.
+
+    What is computed may rest on doses, which a reader who may not see the groups does not get either.
+    """
+    chain = lineage(protocol.analysis_sets, of)
+    forms = {form.id: form for form in protocol.forms}
+    for address in items_read(chain):
+        form, _, item = address.partition(".")
+        if form in forms and (forms[form].groups or any(i.id == item and i.computed for i in forms[form].items)):
+            return True
+    return any(each.groups for each in chain)
+
+
+def _endpoint_tells_group(protocol: Protocol, endpoint: EndpointSpec) -> bool:
+    """Whether the endpoint reads a form that only some groups have, so that being answered tells the group."""
+    of_some = {form.id for form in protocol.forms if form.groups}
+    return bool(of_some & ANSWERS[endpoint.method].reads(endpoint).forms)
+
+
 # --- What was decided ---------------------------------------------------------------------------------------------
 
 
@@ -1616,6 +1785,20 @@ DATASETS: Mapping[str, Dataset] = {
         ),
         Dataset("deviations", "Deviations", "departures from the protocol", deviations),
         Dataset("adjudications", "Adjudications", "endpoints as they stand", adjudications, Permission.VIEW_DASHBOARD),
+        Dataset(
+            "subjects",
+            "Analysis: participants",
+            "analysis sets and the answer of every endpoint, one row each",
+            subjects,
+            Permission.VIEW_DASHBOARD,
+        ),
+        Dataset(
+            "events",
+            "Analysis: events",
+            "each event or competing event of an endpoint, with what it rests on",
+            events,
+            Permission.VIEW_DASHBOARD,
+        ),
         Dataset("gates", "Stage gates", "counts, proposals, decisions", gates, Permission.VIEW_DASHBOARD),
         Dataset(
             "audit_trail", "Audit trail", "every changed field: who, when, why", audit_trail, Permission.VIEW_AUDIT

@@ -75,6 +75,7 @@ def tables_of(job: ExportJob, snapshot: Snapshot) -> tuple[tuple[Table, ...], tu
         last_change=snapshot.trail_id,
         groups=job.includes_groups,
         identifying=job.includes_identifying,
+        as_of=snapshot.at,
     )
     wanted: Collection[str] = job.specification["datasets"]
     tables = [table for name, dataset in DATASETS.items() if name in wanted for table in dataset.tables(extent)]

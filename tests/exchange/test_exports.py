@@ -11,6 +11,7 @@ import signal
 import subprocess
 import tracemalloc
 import zipfile
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -24,6 +25,8 @@ from hypothesis import strategies as st
 
 from accounts.roles import ROLES, Permission
 from analysis.actions import runs
+from analysis.datasets import dataset as analysis_dataset
+from analysis.domain.endpoint_answers import ANSWERS, Reads
 from audit import context
 from audit.models import FieldChange
 from casebook import actions as casebook
@@ -38,10 +41,12 @@ from exchange.formats import NO_MOMENT, Archive, Preface, write_archive
 from exchange.models import Download, ExportJob, JobState
 from exchange.tasks import sweep
 from tests.conftest import database_url
+from tests.exchange.conftest import Archive as Opened
 from tests.exchange.conftest import export
 from tests.world import PEOPLE, World, build_world, definition
 from trials import actions as trials
-from trials.models import Participant
+from trials.domain.definition import EndpointSpec
+from trials.models import Membership, Participant
 from trials.permissions import NotPossible
 from trials.selectors import TABLES_THAT_TELL_THE_GROUP
 
@@ -225,6 +230,66 @@ def test_an_item_of_another_version_says_that_it_was_not_collected(world: World,
     assert (new["PULSE"], new["PULSE_miss"], new["HEIGHT_miss"]) == ("90", "", "NIV")
     versions = {row["variable"]: row["versions"] for row in archive.rows("codebook.csv") if row["dataset"] == "form_vs"}
     assert (versions["HEIGHT"], versions["PULSE"], versions["WEIGHT"]) == ("1.0", "2.0", "1.0, 2.0")
+
+
+@database
+def test_everybody_leaves_as_the_analyses_count_them(world: World, at_a: Participant, at_b: Participant) -> None:
+    happened(at_b, "relapse", "2025-04-13", world.carol)
+    happened(at_b, "death", "2025-05-03", world.carol)
+    not_enrolled = world.screened()
+    archive = export(world, world.rita, "subjects", "events")
+    a, b, c = archive.rows("subjects.csv")
+    assert [(row["site"], row["subject"]) for row in (a, b, c)] == [
+        ("A", str(at_a)),
+        ("B", str(at_b)),
+        ("A", str(not_enrolled)),
+    ]
+    assert (a["kind"], a["group"], a["anchor_date"]) == ("own", "individualised", "2025-03-24")
+    in_sets = ("set_assessed", "set_safety", "set_full", "set_evaluable")
+    assert [[row[name] for name in in_sets] for row in (b, c)] == [
+        ["yes", "yes", "yes", "no"],
+        ["yes", "no", "no", "no"],
+    ]
+    of = "cd4_reconstitution"
+    told = ("status", "event_day", "competing_kind", "competing_day", "censored_day", "verified")
+    assert [b[f"{of}_{name}"] for name in told] == ["competing", "", "relapse", "20", "", "yes"]
+    assert [b[f"overall_survival_{name}"] for name in told] == ["reached", "40", "", "", "", "yes"]
+    # Nobody answers for who is not enrolled.
+    assert {c[f"{of}_{name}"] for name in told} == {""}
+    assert (a["overall_survival_status"], a["overall_survival_event_day"]) == ("pending", "")
+    events = [row for row in archive.rows("events.csv") if row["subject"] == str(at_b)]
+    assert [(row["endpoint"], row["kind"], row["competing_kind"], row["event_day"]) for row in events] == [
+        (of, "competing", "relapse", "20"),
+        ("overall_survival", "event", "", "40"),
+    ]
+    assert events[0]["evidence"] == "Relapse on day 20 came first."
+    counted = analysis_dataset(world.trial).subjects
+    reached = [
+        (str(s.number), e) for s in counted for e, o in s.outcomes.items() if o.status in ("reached", "competing")
+    ]
+    assert [(row["subject"], row["endpoint"]) for row in archive.rows("events.csv")] == reached
+    assert "on the data until the day of the last change" in archive.text("README.txt")
+
+
+@database
+def test_a_set_of_the_first_so_many_is_counted_over_all_sites(db: None) -> None:
+    text = definition()
+    line = "  - {id: full, label: Without major deviation, method: not_removed, of: safety}\n"
+    first = "  - {id: first, label: The first one, method: first_evaluable, of: safety, n: 1}\n"
+    assert line in text
+    world = build_world(text=text.replace(line, line + first))
+    mine, earlier = world.enrolled(), world.enrolled(by=world.carol, graft_on=date(2025, 3, 20))
+    for participant, by in ((mine, world.bob), (earlier, world.carol)):
+        happened(participant, "last_contact", "2025-09-01", by)
+    of_all = {row["subject"]: row["set_first"] for row in export(world, world.rita, "subjects").rows("subjects.csv")}
+    of_a = export(world, world.alice, "subjects").rows("subjects.csv")
+    assert of_all == {str(mine): "no", str(earlier): "yes"}
+    assert [(row["subject"], row["set_first"]) for row in of_a] == [(str(mine), "no")]
+
+
+def happened(participant: Participant, kind: str, occurred: str, by: Membership) -> None:
+    detail = {"cause": "relapse", "relapse_related": "Y"} if kind == "death" else {}
+    casebook.record_event(participant=participant, kind=kind, occurred=occurred, detail=detail, by=by)
 
 
 # --- The same again -----------------------------------------------------------------------------------------------
@@ -470,6 +535,61 @@ def test_a_blinded_role_never_gets_a_group_nor_the_doses_that_tell_it(db: None) 
                 text = "".join(str(row) for row in blind.rows(file) if row["table"] != "trials_protocolversion")
             assert "individualised" not in text, (name, file)
         assert not selectors.export_jobs(world.members[name]).filter(pk=seen.job.pk).exists()
+
+
+TELLING = (
+    *BLIND,
+    # The performance is asked of one arm only: a response read from it, or a set by it, says who is in that arm.
+    ("  - id: QS\n    label: Performance\n", "  - id: QS\n    label: Performance\n    groups: [individualised]\n"),
+    (
+        "analysis_sets:\n",
+        "analysis_sets:\n"
+        "  - {id: arm, label: One arm, method: screened, groups: [individualised]}\n"
+        "  - {id: in_arm, label: Enrolled in it, method: enrolled, of: arm}\n"
+        "  - {id: fit, label: Fit, method: with_value, item: QS.PERFORMANCE, at_least: 90}\n"
+        "  - {id: as_planned, label: Dosed, method: with_value, item: EX_PLAN.GIVEN_OVER_PLANNED, at_least: 0.9}\n"
+        "  - {id: benign, label: Benign, method: with_value, item: DX.GROUP, equals: benign}\n",
+    ),
+)
+
+
+@pytest.mark.requirement("AT10")
+@database
+def test_a_blinded_role_gets_no_set_and_no_endpoint_that_tells_a_group(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = definition()
+    for old, new in TELLING:
+        assert old in text
+        text = text.replace(old, new)
+    world = build_world(text=text)
+    participant = world.enrolled()
+    happened(participant, "death", "2025-05-03", world.bob)
+    seen, blind = (export(world, by, "subjects", "events") for by in (world.ivan, world.rita))
+    telling = {"group", "set_arm", "set_in_arm", "set_fit", "set_as_planned"}
+    assert columns_of(seen) - columns_of(blind) == telling
+    assert {"set_benign", "set_full", "overall_survival_status"} <= columns_of(blind)
+    assert blind.rows("events.csv") == seen.rows("events.csv") != []
+
+    # No definition of the tests has an endpoint by form: the one that there is reads that form as well.
+    survival = ANSWERS["first_event"]
+
+    def by_form(spec: EndpointSpec) -> Reads:
+        return survival.reads(spec) | Reads(forms=frozenset({"QS"}))
+
+    monkeypatch.setitem(ANSWERS, "first_event", replace(survival, reads=by_form))
+    seen, blind = (export(world, by, "subjects", "events") for by in (world.ivan, world.rita))
+    of_survival = {name for name in columns_of(seen) if name.startswith("overall_survival_")}
+    assert len(of_survival) == 6
+    assert columns_of(seen) - columns_of(blind) == telling | of_survival
+    assert [row["endpoint"] for row in seen.rows("events.csv")][-1] == "overall_survival"
+    for file in set(blind.files) - {"README.txt"}:
+        assert "overall_survival" not in blind.text(file) and "individualised" not in blind.text(file), file
+
+
+def columns_of(archive: Opened) -> set[str]:
+    """The columns of the participants as the analyses count them."""
+    return set(archive.text("subjects.csv").splitlines()[0].split(","))
 
 
 @database
