@@ -108,7 +108,7 @@ def test_what_is_missing_is_said_and_nothing_is_guessed(world: World) -> None:
     found = selectors.exposure_of(participant)
     assert found.predicted is None and curve_figure(found) is None
     assert any("No infusion" in sentence for sentence in found.missing)
-    assert any("alc_1e9_per_l" in sentence for sentence in found.missing)
+    assert any("without a lymphocyte count" in sentence for sentence in found.missing)
 
 
 def test_an_invented_set_computes_nothing_for_a_real_participant(world: World, settings: Any) -> None:
