@@ -295,11 +295,20 @@ def _act(
 
 
 def packet(request: TrialRequest, trial: str, stage: int) -> HttpResponse:
-    """The packet of a proposed or decided gate, from its snapshot only."""
+    """The packet of a proposed or decided gate, from its snapshot only; what was signed on it stands below."""
     gate = _found_gate(request, stage)
     check_has_packet(gate)
     document = make_packet(gate, closed=selectors.closed_part_for(request.membership, gate))
-    return render(request, "analysis/packet.html", {"gate": gate, "document": document})
+    return render(
+        request,
+        "analysis/packet.html",
+        {
+            "gate": gate,
+            "document": document,
+            "decision_words": forms.DECISION_WORDS.get(gate.decision, ""),
+            "signatures": signed.signatures_of(gate),
+        },
+    )
 
 
 def packet_pdf(request: TrialRequest, trial: str, stage: int) -> HttpResponse:

@@ -20,7 +20,7 @@ from analysis.models import Gate, PacketCopy
 from analysis.reports.packet import packet
 from audit.models import FieldChange
 from tests.analysis.test_adjudication import happened, on_day
-from tests.analysis.test_gate_actions import decided, proposed, stage
+from tests.analysis.test_gate_actions import decided, proposed, reviewed, stage
 from tests.world import World, proof
 from trials.domain.documents import Document, TableBlock
 from trials.formats.documents import as_pdf
@@ -86,6 +86,35 @@ def test_page_and_file(world: World, client: Client, tmp_path: Path) -> None:
         file.write_bytes(one.content)
         told = subprocess.run(["pdfinfo", str(file)], capture_output=True, text=True, check=True).stdout
         assert "Tagged:          yes" in told
+
+
+@pytest.mark.requirement("ES3")
+def test_what_was_signed_stands_below_the_packet_and_not_in_it(world: World, client: Client) -> None:
+    gate = proposed(world)
+    client.force_login(world.dora.user)
+    where = {"trial": world.trial.code, "stage": 1}
+
+    def page() -> tuple[str, str]:
+        text = client.get(reverse("analysis:gate_packet", kwargs=where)).content.decode()
+        document, _, beside = text.partition("</article>")
+        return document[document.index("<article") :], beside
+
+    frozen, beside = page()
+    assert "Decision record" not in beside
+    gate = reviewed(world, gate)
+    assert gate.safety_signature is not None and gate.safety_signature.sha256[:16] in page()[1]
+    actions.decide_gate(gate=gate, decision="continue", reason="As planned.", by=world.alice, proof=proof(world.alice))
+    document, beside = page()
+    assert document == frozen
+    for signature in (gate.safety_signature, stage(world, 1).decision_signature):
+        assert signature is not None
+        for shown in (
+            f"Signed by Alice, Investigator, on {signature.signed_at:%d-%b-%Y %H:%M} UTC: {signature.meaning}",
+            signature.sha256[:16],
+        ):
+            assert shown in beside
+    assert "Decision: Continue with the next stage" in beside and "As planned." in beside
+    assert "not what was signed" not in beside
 
 
 @pytest.mark.requirement("AT7")
