@@ -137,26 +137,8 @@ def _first_event(protocol: Protocol, spec: EndpointSpec, rule: time_to_event.Rul
         ),
         max((e.occurred for e in records.of_kind(LAST_CONTACT)), key=lambda day: day.latest, default=None),
     )
-    found = time_to_event.adjudicate(rule, history, data_cutoff=records.as_of, verified=spec.verified)
-    return _on_study_days(found, records.first_day)
-
-
-def _on_study_days(outcome: Outcome, first_day: int) -> Outcome:
-    """An answer in days from the anchor, on the days of the schedule."""
-    if first_day == 0:
-        return outcome
-
-    def moved(day: int | None) -> int | None:
-        return None if day is None else day + first_day if day >= 0 else day
-
-    return replace(
-        outcome,
-        event_day=moved(outcome.event_day),
-        competing_day=moved(outcome.competing_day),
-        censored_day=moved(outcome.censored_day),
-        earliest_day=moved(outcome.earliest_day),
-        latest_day=moved(outcome.latest_day),
-        evidence=tuple(replace(one, day=moved(one.day) or 0) for one in outcome.evidence),
+    return time_to_event.adjudicate(
+        rule, history, data_cutoff=records.as_of, first_day=records.first_day, verified=spec.verified
     )
 
 

@@ -178,7 +178,9 @@ class _Placed:
     event: DatedEvent
 
 
-def adjudicate(rule: Rule, history: History, *, data_cutoff: date, verified: bool = True) -> Outcome:
+def adjudicate(
+    rule: Rule, history: History, *, data_cutoff: date, first_day: int = 0, verified: bool = True
+) -> Outcome:
     """The first event of one participant, in days from the origin.
 
     ``censored_day`` is the last day that the participant is known to have been followed: the last contact (of a partial
@@ -188,6 +190,7 @@ def adjudicate(rule: Rule, history: History, *, data_cutoff: date, verified: boo
     ----------
     history : events in any order; what is dated after the cut-off never enters
     data_cutoff : the last day of the data
+    first_day : what the answer calls the day of the origin: 1 in a schedule without a day 0
     verified : whether the endpoint's source was confirmed
 
     >>> relapse = DatedEvent("relapse", PartialDate(2024, 3, 1))
@@ -213,7 +216,7 @@ def adjudicate(rule: Rule, history: History, *, data_cutoff: date, verified: boo
     spans = list(_spans(rule, history, history.origin))
     ends: tuple[End, ...] = ENDS if rule.partial_dates == "undecided" else (_end_of(rule.partial_dates),)
     readings = [
-        _one_reading(rule, history, placed, cutoff_day, history.origin, verified)
+        _one_reading(rule, history, placed, cutoff_day, history.origin, first_day, verified)
         for end in ends
         for placed in _placements(spans, end)
     ]
@@ -289,7 +292,13 @@ def _placements(spans: Sequence[_Span], end: End) -> Iterator[list[_Placed]]:
 
 
 def _one_reading(
-    rule: Rule, history: History, placed: Sequence[_Placed], cutoff_day: int, origin: date, verified: bool
+    rule: Rule,
+    history: History,
+    placed: Sequence[_Placed],
+    cutoff_day: int,
+    origin: date,
+    first_day: int,
+    verified: bool,
 ) -> Outcome:
     until = cutoff_day if rule.horizon_day is None else min(cutoff_day, rule.horizon_day)
     counted = sorted(
@@ -300,13 +309,14 @@ def _one_reading(
         first = counted[0]
         what = first.name.replace("_", " ")
         is_event = first.role == "event"
+        day = first.day + first_day
         return Outcome(
             Status.REACHED if is_event else Status.COMPETING,
-            f"{what.capitalize()} on day {first.day}{'' if is_event else ' came first'}.",
-            event_day=first.day if is_event else None,
+            f"{what.capitalize()} on day {day}{'' if is_event else ' came first'}.",
+            event_day=day if is_event else None,
             competing_kind="" if is_event else first.name,
-            competing_day=None if is_event else first.day,
-            evidence=(Evidence(first.day, what, first.event.row),),
+            competing_day=None if is_event else day,
+            evidence=(Evidence(day, what, first.event.row),),
             classification=first.name if is_event else "",
             verified=verified,
         )
@@ -318,8 +328,8 @@ def _one_reading(
     at_horizon = rule.horizon_day is not None and censored == rule.horizon_day
     return Outcome(
         Status.NOT_REACHED if at_horizon else Status.PENDING,
-        f"None of {', '.join(name.replace('_', ' ') for name in rule.events)} by day {censored}.",
-        censored_day=censored,
+        f"None of {', '.join(name.replace('_', ' ') for name in rule.events)} by day {censored + first_day}.",
+        censored_day=censored + first_day,
         flags=flags,
         verified=verified,
     )

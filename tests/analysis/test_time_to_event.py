@@ -235,6 +235,17 @@ def test_arrays_say_who_is_left_out_and_why() -> None:
         times_and_causes(outcomes, competing=["relapse"])
 
 
+@pytest.mark.parametrize("first_day", [0, 1])
+def test_the_sentence_names_the_day_of_the_answer(first_day: int) -> None:
+    """In a schedule without a day 0 the origin is day 1, in what is said as in what is counted."""
+    someone = History(1, date(2024, 1, 1), (DatedEvent("relapse", PartialDate(2024, 3, 1)),), is_malignant=True)
+    found = adjudicate(ENDPOINTS[RELAPSE].rule, someone, data_cutoff=CUTOFF, first_day=first_day)
+    assert found.event_day == 60 + first_day == found.evidence[0].day
+    assert f"on day {60 + first_day}." in found.sentence
+    nothing = adjudicate(ENDPOINTS[RELAPSE].rule, history(contact=9), data_cutoff=CUTOFF, first_day=first_day)
+    assert nothing.censored_day == 9 + first_day and f"by day {9 + first_day}." in nothing.sentence
+
+
 def test_who_has_no_malignancy_is_outside_of_the_denominator_of_relapse() -> None:
     arrays = observe(
         ENDPOINTS[RELAPSE], [history(contact=9, malignant=False), history(contact=9, id=2)], data_cutoff=CUTOFF
