@@ -2,6 +2,7 @@
 //
 // data-entry            a form: Enter and Down go to the next field, Shift+Enter and Up back, Ctrl+Enter completes
 // data-grid             a table of inputs: the same, down the column; a TSV block is pasted cell by cell
+// data-aside            in a grid: a field beside the value, which Tab reaches; Enter goes down past it, or down its own column
 // data-complete         the button that Ctrl+Enter presses (without it: the form's first submit button)
 // data-download         a form that answers a file: its buttons stay usable
 // data-autosave         a form whose fields save themselves by htmx: its fields do not count as unsaved work
@@ -31,16 +32,16 @@
     });
     return fields.filter((el) => el.type !== "radio" || groups.get(el.name) === el);
   };
-  const downTheColumns = (grid) => {
+  const downTheColumns = (grid, aside) => {
     const columns = [];
     for (const row of grid.rows) [...row.cells].forEach((cell, i) => (columns[i] ??= []).push(...cell.querySelectorAll(FIELDS)));
-    return columns.flat().filter(usable);
+    return columns.flat().filter((el) => usable(el) && el.matches("[data-aside]") === aside);
   };
   const completeButton = (form) => form?.querySelector("[data-complete]") ?? form?.querySelector("button[type=submit], button:not([type])");
   const move = (field, step) => {
     const grid = field.closest("table[data-grid]");
     const home = field.closest("[data-entry]") ?? field.closest("[data-grid]");
-    const list = grid ? downTheColumns(grid) : stops(home);
+    const list = grid ? downTheColumns(grid, field.matches("[data-aside]")) : stops(home);
     let at = list.indexOf(field);
     if (at < 0 && field.type === "radio") at = list.findIndex((el) => el.name === field.name);
     const next = list[at + step];

@@ -36,6 +36,11 @@ def test_a_column_of_results_takes_its_characters_and_one_enter_each(page: Page,
         page.keyboard.type(value)
         page.keyboard.press("Enter")
     expect(page.locator("[data-complete]")).to_be_focused()
+    page.focus("#f-PC-ATG_ACTIVE")
+    page.keyboard.press("Tab")
+    expect(page.locator("#f-PC-ATG_ACTIVE-lloq")).to_be_focused()  # beside the value, never in the way of the column
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-complete]")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_text("5 results of 31-Mar-2025 are saved.")).to_be_visible()
     results = {one.analyte: one.value_as_written or one.missing_reason for one in LabDraw.objects.get().results.all()}
