@@ -87,11 +87,11 @@ def anchor(file: Path, *, at: datetime) -> int:
     moved = [head for head in heads() if known.get(head.chain) != head]
     if moved:
         file.parent.mkdir(parents=True, exist_ok=True)
+        rows = ({"at": at.isoformat(), "chain": one.chain, "seq": one.seq, "hash": one.hash} for one in moved)
+        # At once: a line of which only a part was written could not be read the next time.
+        lines = "".join(f"{json.dumps(row)}\n" for row in rows)
         with file.open("a") as out:
-            for head in moved:
-                out.write(
-                    json.dumps({"at": at.isoformat(), "chain": head.chain, "seq": head.seq, "hash": head.hash}) + "\n"
-                )
+            out.write(lines)
     return len(moved)
 
 

@@ -31,6 +31,11 @@ def anchors(tmp_path: Path) -> Path:
     return tmp_path / "anchors.jsonl"
 
 
+def written_to(file: Path) -> bool:
+    """Whether whole lines are there: a file is made a moment before it is written to."""
+    return file.exists() and file.read_text().endswith("\n")
+
+
 def children_of(pid: int) -> list[int]:
     listing = subprocess.run(["ps", "-axo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     return [int(child) for child, parent in map(str.split, listing.splitlines()) if int(parent) == pid]
@@ -43,7 +48,7 @@ def test_a_task_sent_while_no_worker_lives_is_done_by_the_next(celery_worker_pro
     app.send_task(TASK)
     assert not anchors.exists()
     celery_worker_process(AUDIT_ANCHOR_FILE=str(anchors))
-    assert wait_until(anchors.exists, seconds=20)
+    assert wait_until(lambda: written_to(anchors), seconds=20)
     assert [head.chain for head in chain.anchors(anchors)] == [head.chain for head in chain.heads()]
 
 
